@@ -1,0 +1,7 @@
+//! FlockMQ: a leaderless clustered MQTT broker for MQTT 3.1, 3.1.1 and 5.0.
+//!
+//! ARCHITECTURE.md is the map of the modules below and of what each may import.
+
+pub mod metrics;
+pub mod net;
+pub mod tasks;

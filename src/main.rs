@@ -1,0 +1,2 @@
+//! The `flockmq` program.
+fn main() {}

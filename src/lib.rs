@@ -5,3 +5,4 @@
 pub mod metrics;
 pub mod net;
 pub mod tasks;
+pub mod topic;

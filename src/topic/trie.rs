@@ -292,6 +292,12 @@ impl<V> Trie<V> {
             + levels
     }
 
+    /// How many nodes, leaves and edges there are: they follow from the set of filters alone.
+    #[cfg(test)]
+    pub(super) fn shape(&self) -> (usize, usize, usize) {
+        (self.nodes.len(), self.leaves.len(), self.edges.len())
+    }
+
     /// Where a filter with the levels `rest` below `node` hangs or would hang: the first place on its way
     /// that does not lead to a further node.
     fn descend<'t>(&self, mut node: u32, mut rest: Option<&'t str>) -> (Place<'t>, Link) {

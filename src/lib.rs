@@ -3,6 +3,8 @@
 //! ARCHITECTURE.md is the map of the modules below and of what each may import.
 
 pub mod cluster;
+pub mod codec;
+pub mod message;
 pub mod metrics;
 pub mod net;
 pub mod tasks;

@@ -35,7 +35,7 @@ impl Default for Settings {
             lag_grace: Duration::from_millis(200),
             pull_timeout: Duration::from_secs(2),
             retry_min: Duration::from_millis(200),
-            retry_max: Duration::from_secs(10),
+            retry_max: Duration::from_secs(5),
         }
     }
 }
@@ -109,6 +109,10 @@ impl AntiEntropy {
     /// Frames can, or can no longer, be exchanged with a peer.
     pub fn on_link(&mut self, now: Instant, peer: NodeId, up: bool) {
         self.peers.entry(peer).or_default().linked = up;
+        // A new link is a new chance: after a heal nobody waits for the pauses of the time before it.
+        for lag in self.lags.values_mut() {
+            lag.failures.remove(&peer);
+        }
         self.changed = Some(now);
     }
 

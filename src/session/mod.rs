@@ -359,7 +359,7 @@ impl Session {
     fn on_subscribe<'a>(&self, subscribe: &Subscribe<'_>) -> Result<Request<'a>, ReasonCode> {
         let filters = subscribe.filters.iter().map(|entry| {
             let filter = SubscriptionFilter::parse(entry.filter).map_err(|_| ReasonCode::TopicFilterInvalid)?;
-            if filter.filter.levels().count() > self.settings.topic_levels_max {
+            if filter.filter.as_str().split('/').count() > self.settings.topic_levels_max {
                 return Err(ReasonCode::TopicFilterInvalid);
             }
             if filter.share.is_some() {

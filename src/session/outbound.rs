@@ -298,7 +298,7 @@ fn deliver_at_most_once(
         packet_id: None,
         subscription_ids: delivery.subscription_ids,
     };
-    let may_be_too_large = window.packet_size_max < crate::codec::PACKET_SIZE_MAX;
+    let may_be_too_large = window.packet_size_max != u32::MAX;
     if may_be_too_large && copies.encoded_len(&address) > window.packet_size_max as usize {
         out.tally.too_large += 1;
         return;

@@ -138,12 +138,12 @@ impl Conversation {
             let header = match codec::peek(&bytes[used..], size_max) {
                 Ok(Some(header)) if used + header.total_len <= bytes.len() => header,
                 Ok(_) => return Ok(used),
-                Err(error) => return Err(self.on_malformed(&error)),
+                Err(error) => return Err(self.on_malformed(&bytes[used..], &error)),
             };
             let frame = &bytes[used..used + header.total_len];
             match codec::decode(self.version, frame) {
                 Ok(packet) => self.on_packet(now, packet, burst)?,
-                Err(error) => return Err(self.on_malformed(&error)),
+                Err(error) => return Err(self.on_malformed(frame, &error)),
             }
             used += header.total_len;
         }
@@ -176,7 +176,7 @@ impl Conversation {
 
     /// A packet that breaks the rules: the connection is closed, with the reason where the version has a way
     /// to say it [MQTT5-4.13.1-1].
-    fn on_malformed(&mut self, error: &DecodeError) -> End {
+    fn on_malformed(&mut self, frame: &[u8], error: &DecodeError) -> End {
         let reason = error.reason_code();
         match &self.attached {
             Some(it) => {
@@ -185,12 +185,17 @@ impl Conversation {
                 End::Ours
             }
             None => {
-                if let Some(version) = error.connect_version() {
-                    self.version = version;
-                    return self.refuse_connect(reason);
-                }
-                self.shared.count_refused(reason.name());
-                End::Ours
+                let answer_in = match error {
+                    DecodeError::UnsupportedProtocolVersion { answer_in, .. } => Some(*answer_in),
+                    // Only MQTT 5 has a code for a malformed CONNECT; the others are just closed.
+                    _ => codec::connect_version(frame).filter(|version| *version == ProtocolVersion::V5),
+                };
+                let Some(version) = answer_in else {
+                    self.shared.count_refused(reason.name());
+                    return End::Ours;
+                };
+                self.version = version;
+                self.refuse_connect(reason)
             }
         }
     }

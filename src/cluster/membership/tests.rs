@@ -219,6 +219,26 @@ async fn a_replayed_datagram_is_counted_and_changes_nothing() {
     assert!(node.ids().await.is_empty());
 }
 
+/// Somebody who records a datagram and sends it on must not draw an answer, wherever it seems to come from.
+#[tokio::test]
+async fn the_answer_goes_to_the_address_under_the_seal() {
+    use crate::cluster::envelope::tests::{SYN_ACK, digest, envelope};
+    let node = flock_node(1, 1, &[]).await;
+    let sender = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let relay = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let mut message = envelope(SYN_ACK, &[&digest(&[2]), &[0]]);
+    let address = [127, 0, 0, 1, 1, 2];
+    let place = message.windows(address.len()).position(|bytes| bytes == address).unwrap();
+    let port = sender.local_addr().unwrap().port().to_le_bytes();
+    message[place + 4..place + 6].copy_from_slice(&port);
+    let mut sealer = Sealer::new(&key("flock", "secret"), NodeId::new(2), 1, [5; 16]);
+    relay.send_to(&sealer.seal(&message).unwrap()[0], node.address()).await.unwrap();
+
+    let mut answer = [0; 1_500];
+    tokio::time::timeout(PATIENCE, sender.recv_from(&mut answer)).await.unwrap().unwrap();
+    assert!(relay.try_recv_from(&mut answer).is_err());
+}
+
 /// Each of these panics or wedges chitchat 0.11.2 when it gets through.
 #[tokio::test]
 async fn a_peer_with_the_key_and_a_fault_takes_nobody_down() {

@@ -3,13 +3,11 @@
 //! ARCHITECTURE.md is the map of the modules below and of what each may import.
 
 pub mod auth;
-pub mod broker;
 pub mod cluster;
 pub mod codec;
 pub mod message;
 pub mod metrics;
 pub mod net;
-pub mod server;
 pub mod session;
 pub mod storage;
 pub mod tasks;

@@ -27,7 +27,6 @@ use crate::cluster::{Cluster, Inbound, NodeId};
 use crate::codec::{Packet, ReasonCode};
 use crate::message::{MessageId, Publication};
 use crate::metrics::Metrics;
-use crate::net::clock;
 use crate::session::{self, ClientId, Incoming, Request};
 use subscriptions::Subscriptions;
 use timers::Timers;
@@ -173,8 +172,7 @@ impl Broker {
 }
 
 impl Inbound for Broker {
-    fn on_publications(&self, _from: NodeId, batch: &[(MessageId, Publication<'_>)]) {
-        let now = clock::now();
+    fn on_publications(&self, now: Instant, _from: NodeId, batch: &[(MessageId, Publication<'_>)]) {
         let mut burst = Burst::default();
         for (_, publication) in batch {
             self.publish_here(now, publication, &mut burst);

@@ -2,6 +2,7 @@
 //!
 //! ARCHITECTURE.md is the map of the modules below and of what each may import.
 
+pub mod cluster;
 pub mod metrics;
 pub mod net;
 pub mod tasks;

@@ -3,6 +3,7 @@
 //! ARCHITECTURE.md is the map of the modules below and of what each may import.
 
 pub mod cluster;
+pub mod codec;
 pub mod metrics;
 pub mod net;
 pub mod tasks;

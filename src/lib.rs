@@ -4,6 +4,7 @@
 
 pub mod cluster;
 pub mod codec;
+pub mod message;
 pub mod metrics;
 pub mod net;
 pub mod tasks;

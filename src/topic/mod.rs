@@ -10,6 +10,8 @@
 mod filter;
 mod filter_index;
 mod name;
+#[cfg(test)]
+mod oracle;
 mod share;
 mod topic_index;
 mod trie;

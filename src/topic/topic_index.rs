@@ -203,3 +203,97 @@ fn seek_after(seek: &mut String, prefix: &str) -> Verdict {
     seek.push(AFTER_SEPARATOR);
     Verdict::Seek
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::topic::oracle::{filters, naive, names};
+
+    fn check_match(names: &[&str], filter: &str, expected: &[&str]) {
+        let mut index = TopicIndex::new();
+        for name in names {
+            index.insert(&TopicName::parse(name).unwrap(), ());
+        }
+        let filter = TopicFilter::parse(filter).unwrap();
+        let found: Vec<&str> = index.matches(&filter).map(|(name, ())| name.as_str()).collect();
+        assert_eq!(found, expected, "{filter} over {names:?}");
+    }
+
+    #[test]
+    fn a_filter_finds_its_names_in_order() {
+        let names = ["a", "a/b", "a/b/c", "a/b-1/c", "a-1", "a0", "b", "/", "/a", "a/", "$SYS/up"];
+        check_match(&names, "a", &["a"]);
+        check_match(&names, "x", &[]);
+        check_match(&names, "a/#", &["a", "a/", "a/b", "a/b-1/c", "a/b/c"]);
+        check_match(&names, "a/b/#", &["a/b", "a/b/c"]);
+        check_match(&names, "a/+", &["a/", "a/b"]);
+        check_match(&names, "+/+/c", &["a/b-1/c", "a/b/c"]);
+        check_match(&names, "+", &["a", "a-1", "a0", "b"]);
+        check_match(&names, "+/b/#", &["a/b", "a/b/c"]);
+        check_match(&names, "/#", &["/", "/a"]);
+    }
+
+    /// [MQTT5-4.7.2-1].
+    #[test]
+    fn a_leading_wildcard_does_not_find_a_leading_dollar() {
+        let names = ["!", "$", "$SYS", "$SYS/up", "%", "a"];
+        check_match(&names, "#", &["!", "%", "a"]);
+        check_match(&names, "+", &["!", "%", "a"]);
+        check_match(&names, "+/#", &["!", "%", "a"]);
+        check_match(&names, "$SYS/#", &["$SYS", "$SYS/up"]);
+        check_match(&names, "$SYS/+", &["$SYS/up"]);
+    }
+
+    /// What is jumped over is not visited: the verdicts on the way are as many as the ranges.
+    #[test]
+    fn a_search_jumps_over_what_cannot_match() {
+        let mut seek = String::new();
+        let mut check = |filter, name, verdict, to: &str| {
+            assert_eq!(judge(filter, name, &mut seek), verdict, "{filter} at {name}");
+            if verdict == Verdict::Seek {
+                assert_eq!(seek, to, "{filter} at {name}");
+            }
+        };
+        check("a/+", "a/b/c", Verdict::Seek, "a/b0");
+        check("a/+/x", "a/b/c", Verdict::Seek, "a/b/x");
+        check("a/+/x", "a/b/y", Verdict::Seek, "a/b0");
+        check("a/+/x/+", "a/b/x-1", Verdict::Seek, "a/b/x/");
+        check("a/+/x", "a/b", Verdict::Next, "");
+        check("a/+/x", "b/b/x", Verdict::Done, "");
+        check("+/x", "$SYS/x", Verdict::Seek, "%");
+    }
+
+    proptest! {
+        #[test]
+        fn the_index_is_a_list_of_names_only_faster(
+            stored in prop::collection::btree_set(names(), 0..60),
+            removed in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
+            filters in prop::collection::vec(filters(), 1..20),
+        ) {
+            let mut index = TopicIndex::new();
+            for name in &stored {
+                prop_assert_eq!(index.insert(name, 1), None);
+                prop_assert_eq!(index.insert(name, 2), Some(1));
+            }
+            let mut list: BTreeSet<TopicName> = stored;
+            for nth in removed {
+                let Some(name) = list.iter().nth(nth.index(list.len().max(1))).cloned() else { continue };
+                list.remove(&name);
+                prop_assert_eq!(index.remove(name.as_str()), Some(2));
+                prop_assert_eq!(index.remove(name.as_str()), None);
+            }
+            prop_assert_eq!(index.len(), list.len());
+            for filter in filters {
+                let mut found = Vec::new();
+                index.for_each_match(&filter, |name, _| found.push(name.clone()));
+                let expected: Vec<TopicName> =
+                    list.iter().filter(|name| naive(filter.as_str(), name.as_str())).cloned().collect();
+                prop_assert_eq!(found, expected, "{} over {:?}", filter, list);
+            }
+        }
+    }
+}

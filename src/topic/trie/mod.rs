@@ -7,6 +7,9 @@
 //! has; a match touches few cache lines; and the shape depends only on the set of filters, not on history:
 //! what was removed leaves nothing behind.
 
+mod link;
+mod place;
+
 use std::hash::{BuildHasher, Hasher};
 use std::mem;
 
@@ -15,6 +18,8 @@ use hashbrown::HashTable;
 use slab::Slab;
 use smallvec::SmallVec;
 
+use self::link::{Child, Link};
+use self::place::{Place, Step};
 use super::filter::levels_match;
 use super::{LEVELS_MAX, TopicFilter, TopicRef, split_level};
 
@@ -61,83 +66,6 @@ struct Leaf<V> {
 struct Edge {
     tag: u32,
     link: Link,
-}
-
-/// A child or none, in four bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Link(u32);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Child {
-    Node(u32),
-    Leaf(u32),
-}
-
-impl Link {
-    const NONE: Self = Self(u32::MAX);
-    const LEAF_BIT: u32 = 1 << 31;
-
-    fn node(key: u32) -> Self {
-        Self(key)
-    }
-
-    fn leaf(key: u32) -> Self {
-        Self(key | Self::LEAF_BIT)
-    }
-
-    fn child(self) -> Option<Child> {
-        if self == Self::NONE {
-            None
-        } else if self.0 & Self::LEAF_BIT == 0 {
-            Some(Child::Node(self.0))
-        } else {
-            Some(Child::Leaf(self.0 & !Self::LEAF_BIT))
-        }
-    }
-
-    fn is_some(self) -> bool {
-        self != Self::NONE
-    }
-}
-
-/// A place below a node where a child hangs or could hang.
-#[derive(Clone, Copy)]
-struct Place<'t> {
-    node: u32,
-    step: Step<'t>,
-    /// What the filter has behind the step.
-    tail: Option<&'t str>,
-}
-
-#[derive(Clone, Copy)]
-enum Step<'t> {
-    End,
-    Hash,
-    Plus,
-    Named(&'t str),
-}
-
-impl<'t> Place<'t> {
-    /// The place below `node` of a filter whose remaining levels are `rest`.
-    fn new(node: u32, rest: Option<&'t str>) -> Self {
-        let Some(rest) = rest else { return Self { node, step: Step::End, tail: None } };
-        let (level, tail) = split_level(rest);
-        let step = match level {
-            "#" => Step::Hash,
-            "+" => Step::Plus,
-            _ => Step::Named(level),
-        };
-        Self { node, step, tail }
-    }
-
-    /// Length in bytes of the step's level.
-    fn level_len(&self) -> usize {
-        match self.step {
-            Step::End => 0,
-            Step::Hash | Step::Plus => 1,
-            Step::Named(level) => level.len(),
-        }
-    }
 }
 
 impl Node {
@@ -290,6 +218,12 @@ impl<V> Trie<V> {
             + self.leaves.capacity() * mem::size_of::<Option<Leaf<V>>>()
             + self.edges.allocation_size()
             + levels
+    }
+
+    /// How many nodes, leaves and edges there are: they follow from the set of filters alone.
+    #[cfg(test)]
+    pub(super) fn shape(&self) -> (usize, usize, usize) {
+        (self.nodes.len(), self.leaves.len(), self.edges.len())
     }
 
     /// Where a filter with the levels `rest` below `node` hangs or would hang: the first place on its way

@@ -3,3 +3,4 @@
 pub mod frame;
 pub mod node_id;
 pub mod routes;
+pub mod sync;

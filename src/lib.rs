@@ -2,10 +2,13 @@
 //!
 //! ARCHITECTURE.md is the map of the modules below and of what each may import.
 
+pub mod auth;
 pub mod cluster;
 pub mod codec;
 pub mod message;
 pub mod metrics;
 pub mod net;
+pub mod session;
+pub mod storage;
 pub mod tasks;
 pub mod topic;

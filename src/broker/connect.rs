@@ -211,8 +211,8 @@ impl Broker {
     /// The node stops: closes the client's connection with 0x8B. Its session ends with the node's memory, so
     /// its Will is published now, delayed or not.
     pub(super) fn say_last_words(&self, now: Instant, client: &Arc<Client>, burst: &mut Burst) {
-        let farewell =
-            client.with_state(|state| state.detach(now, Closing::Ended, Some(ReasonCode::ServerShuttingDown)));
+        let farewell = client
+            .with_state(|state| state.detach(now, Closing::Ended, Some(ReasonCode::ServerShuttingDown)));
         if let Some(farewell) = farewell {
             self.metrics.connections.dec();
             if let Some((will, _)) = farewell.will {

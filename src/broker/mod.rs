@@ -92,8 +92,8 @@ impl Broker {
         packet: Packet<'_>,
         burst: &mut Burst,
     ) -> Result<(), Gone> {
-        let request =
-            client.with_connection(generation, &self.metrics, |session, out| session.on_packet(now, packet, out));
+        let request = client
+            .with_connection(generation, &self.metrics, |session, out| session.on_packet(now, packet, out));
         match request.ok_or(Gone)? {
             Ok(Request::None) => Ok(()),
             Ok(Request::Publish(incoming)) => {

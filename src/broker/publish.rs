@@ -36,7 +36,12 @@ impl Broker {
     }
 
     /// Publishes a message to the clients of this node only: it comes from a peer.
-    pub(super) fn publish_here(&self, now: Instant, publication: &Publication<'_>, burst: &mut Burst) -> usize {
+    pub(super) fn publish_here(
+        &self,
+        now: Instant,
+        publication: &Publication<'_>,
+        burst: &mut Burst,
+    ) -> usize {
         let targets = self.subscriptions.targets(publication.topic);
         let mut copies = Copies::new(*publication, now, targets.len());
         for target in &targets {

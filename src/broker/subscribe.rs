@@ -37,7 +37,8 @@ impl Broker {
         }
         let broker = Arc::clone(self);
         let subscriber = Arc::clone(client);
-        let acknowledge = move |reach: Reach| broker.on_reached(&subscriber, generation, packet_id, &codes, reach);
+        let acknowledge =
+            move |reach: Reach| broker.on_reached(&subscriber, generation, packet_id, &codes, reach);
         match (&self.cluster, known_at) {
             (Some(cluster), Some(position)) => cluster.reach(position, Box::new(acknowledge)),
             _ => acknowledge(Reach::default()),
@@ -76,7 +77,8 @@ impl Broker {
         let durable = durable.ok_or(ReasonCode::QuotaExceeded)?;
         self.subscriptions.add(client, subscription, durable);
         // The session may have ended meanwhile, having listed its subscriptions without this one.
-        let is_new = client.with_state(|state| (!state.ended).then(|| state.session.on_granted(subscription)));
+        let is_new =
+            client.with_state(|state| (!state.ended).then(|| state.session.on_granted(subscription)));
         match is_new {
             Some(is_new) => _ = is_new.then(|| self.metrics.subscriptions.inc()),
             None => {
@@ -98,7 +100,8 @@ impl Broker {
         let mut codes = Vec::with_capacity(filters.len());
         for filter in filters {
             let removed = filter.map(|filter| {
-                let had = client.with_connection(generation, &self.metrics, |session, _| session.on_removed(&filter));
+                let had = client
+                    .with_connection(generation, &self.metrics, |session, _| session.on_removed(&filter));
                 had.flatten().map(|_| self.remove_subscription(client, &filter.filter))
             });
             codes.push(match removed {

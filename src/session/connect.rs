@@ -157,7 +157,11 @@ impl Negotiated {
 }
 
 /// The Client Identifier by the rules of each version, and whether this node made it.
-fn client_id(connect: &Connect<'_>, settings: &Settings, random: u128) -> Result<(ClientId, bool), ReasonCode> {
+fn client_id(
+    connect: &Connect<'_>,
+    settings: &Settings,
+    random: u128,
+) -> Result<(ClientId, bool), ReasonCode> {
     match ClientId::parse(connect.client_id, settings.client_id_len_max) {
         Ok(id) => Ok((id, false)),
         Err(ClientIdError::TooLong { .. }) => Err(ReasonCode::ClientIdentifierNotValid),

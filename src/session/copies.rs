@@ -63,7 +63,8 @@ impl<'a> Copies<'a> {
             return;
         }
         let (publication, now) = (&self.publication, self.now);
-        let frame = self.frames[frame_index(address)].get_or_insert_with(|| Frame::new(publication, now, address));
+        let frame =
+            self.frames[frame_index(address)].get_or_insert_with(|| Frame::new(publication, now, address));
         let start = out.len();
         out.extend_from_slice(&frame.bytes);
         out[start] = first_byte(address);
@@ -135,7 +136,8 @@ fn outgoing<'a>(
         topic: publication.topic.as_str(),
         packet_id: address.packet_id,
         // Counted down [MQTT5-3.3.2-6], a started second as a whole one.
-        message_expiry: remaining.map(|time| u32::try_from(time.as_millis().div_ceil(1_000)).unwrap_or(u32::MAX)),
+        message_expiry: remaining
+            .map(|time| u32::try_from(time.as_millis().div_ceil(1_000)).unwrap_or(u32::MAX)),
         topic_alias: None,
         subscription_ids: address.subscription_ids,
         forwarded: publication.properties,

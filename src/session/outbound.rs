@@ -132,7 +132,10 @@ impl Outbound {
         if self.sent < self.inflight.len() {
             self.resend(now, window, settings, out);
         }
-        while self.has_room(window) && self.sent == self.inflight.len() && out.len() < settings.outbox_bytes_max {
+        while self.has_room(window)
+            && self.sent == self.inflight.len()
+            && out.len() < settings.outbox_bytes_max
+        {
             let Some(pending) = self.queue.pop_front() else { break };
             self.queue_bytes -= pending.message.bytes();
             let id = self.next_id();
@@ -177,8 +180,10 @@ impl Outbound {
     /// PUBREC. False when the identifier is unknown. An error code ends the flow [MQTT5-4.3.3-4].
     pub(super) fn on_pubrec(&mut self, id: PacketId, reason: ReasonCode) -> bool {
         if reason.is_error() {
-            return self
-                .finish(id, |stage| matches!(stage, Stage::Published(pending) if pending.qos == Qos::ExactlyOnce));
+            return self.finish(
+                id,
+                |stage| matches!(stage, Stage::Published(pending) if pending.qos == Qos::ExactlyOnce),
+            );
         }
         let Some(entry) = self.inflight.iter_mut().find(|entry| entry.id == id) else { return false };
         match &entry.stage {
@@ -216,7 +221,8 @@ impl Outbound {
     ) {
         let message = copies.message();
         let bytes = message.bytes();
-        let full = self.queue.len() >= settings.queue_len_max || self.queue_bytes + bytes > settings.queue_bytes_max;
+        let full =
+            self.queue.len() >= settings.queue_len_max || self.queue_bytes + bytes > settings.queue_bytes_max;
         if full {
             out.tally.queue_full += 1;
             return;

@@ -31,7 +31,9 @@ fn version_argument(version: Version) -> &'static str {
 }
 
 fn command(program: &str, at: SocketAddr, version: Version) -> Command {
-    let mut command = Command::new(program);
+    // Line by line, or mosquitto_sub would keep the news of its SUBACK to itself.
+    let mut command = Command::new("stdbuf");
+    command.args(["-oL", program]);
     command.args(["-h", &at.ip().to_string(), "-p", &at.port().to_string(), "-V", version_argument(version)]);
     command
 }

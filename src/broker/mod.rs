@@ -199,11 +199,11 @@ impl Broker {
 }
 
 impl Inbound for Broker {
-    fn on_publications(&self, now: Instant, _from: NodeId, batch: &[(MessageId, Publication<'_>)]) {
+    fn on_publish(&self, _from: NodeId, _id: MessageId, publication: &Publication<'_>) {
         let mut burst = Burst::default();
-        for (_, publication) in batch {
-            self.publish_here(now, publication, &mut burst);
-        }
+        self.publish_here(crate::net::clock::now(), publication, &mut burst);
         self.flush(&mut burst);
     }
+
+    fn on_burst_end(&self) {}
 }

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use super::Broker;
 use super::client::{Client, Generation};
-use crate::cluster::{Position, Reach, RouteKey};
 use super::retained::Replay;
+use crate::cluster::{Position, Reach, RouteKey};
 use crate::codec::{PacketId, Qos, ReasonCode, RetainHandling};
 use crate::session::Subscription;
 use crate::topic::{SubscriptionFilter, TopicFilter};

@@ -18,6 +18,14 @@ macro_rules! reason_codes {
             /// Every code, in ascending order.
             pub const ALL: &[Self] = &[$(Self::$name),*];
 
+            /// The code's name, for logs and metrics.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)*
+                }
+            }
+
             /// The code with this value, if the standard has one.
             #[must_use]
             pub const fn from_u8(code: u8) -> Option<Self> {

@@ -1,0 +1,319 @@
+//! A client as the broker knows it: its session, the bytes that wait for its socket, and who writes them.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use parking_lot::Mutex;
+
+use super::retained::{Replay, Turn};
+use crate::codec::ReasonCode;
+use crate::metrics::{DropReason, Metrics};
+use crate::session::{ClientId, Closing, Copies, Delivery, Farewell, Outbox, Session, Tally, Will};
+
+/// The socket of a connected client, as far as the broker needs it.
+pub trait Wire: Send + Sync + 'static {
+    /// Writes without waiting.
+    ///
+    /// # Errors
+    /// `WouldBlock` when the socket is full, anything else when the connection is broken.
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Asks the owner of the connection to look at it again: output is blocked, or it is to be closed.
+    fn wake(&self);
+}
+
+/// Distinguishes the connections that one client has had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Generation(u64);
+
+/// One client: connected, or away with a session that is kept.
+pub struct Client {
+    id: ClientId,
+    /// Whether `replays` may have something: acknowledgements look at it without the lock.
+    pub(super) has_replays: AtomicBool,
+    state: Mutex<State>,
+}
+
+pub(super) struct State {
+    pub(super) session: Session,
+    pub(super) generation: Generation,
+    wire: Option<Arc<dyn Wire>>,
+    outbox: Outbox,
+    output: Output,
+    /// Already in some burst's list of clients to flush.
+    touched: bool,
+    /// The connection is to be closed once the outbox is written.
+    closing: bool,
+    /// The Will of a client that is away, until its delay has passed.
+    pub(super) pending_will: Option<Box<Will>>,
+    /// Retained messages that new subscriptions have not got yet.
+    pub(super) replays: VecDeque<Replay>,
+    pub(super) replay_turn: Turn,
+    /// The session has ended: its subscriptions are being removed and nothing may be added.
+    pub(super) ended: bool,
+}
+
+/// Who may write to the socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Output {
+    /// Whoever flushes next.
+    Idle,
+    /// Somebody is writing and will write what is appended meanwhile.
+    Writing,
+    /// The socket is full: its owner goes on when it has room again.
+    Blocked,
+}
+
+/// What the owner of a connection has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Duty {
+    /// Wait for the client, or for a wake-up.
+    Wait,
+    /// Wait for room in the socket as well, then call [`Client::on_writable`].
+    AwaitRoom,
+    /// Close the connection: everything is written, or nothing can be.
+    Close,
+}
+
+impl Client {
+    pub(super) fn new(session: Session) -> Self {
+        let state = State {
+            generation: Generation(0),
+            wire: None,
+            outbox: Outbox::default(),
+            output: Output::Idle,
+            touched: false,
+            closing: false,
+            pending_will: None,
+            replays: VecDeque::new(),
+            replay_turn: Turn::default(),
+            ended: false,
+            session,
+        };
+        let id = state.session.client_id().clone();
+        Self { id, has_replays: AtomicBool::new(false), state: Mutex::new(state) }
+    }
+
+    /// The Client Identifier.
+    #[must_use]
+    pub fn id(&self) -> &ClientId {
+        &self.id
+    }
+
+    /// Runs `act` on the session if `generation` is still its connection; appended bytes wait for a flush.
+    pub(super) fn with_connection<T>(
+        &self,
+        generation: Generation,
+        metrics: &Metrics,
+        act: impl FnOnce(&mut Session, &mut Outbox) -> T,
+    ) -> Option<T> {
+        let mut state = self.state.lock();
+        if state.generation != generation || state.wire.is_none() || state.closing {
+            return None;
+        }
+        let State { session, outbox, .. } = &mut *state;
+        let result = act(session, outbox);
+        let tally = outbox.take_tally();
+        drop(state);
+        count(metrics, &tally);
+        Some(result)
+    }
+
+    /// Runs `act` on everything.
+    pub(super) fn with_state<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
+        act(&mut self.state.lock())
+    }
+
+    /// Takes a copy of a message. True when the caller must see to it that the client is flushed.
+    pub(super) fn deliver(
+        &self,
+        now: Instant,
+        copies: &mut Copies<'_>,
+        delivery: &Delivery<'_>,
+        metrics: &Metrics,
+    ) -> bool {
+        let mut state = self.state.lock();
+        let State { session, outbox, .. } = &mut *state;
+        session.deliver(now, copies, delivery, outbox);
+        let tally = outbox.take_tally();
+        let must_flush = !state.touched && !state.outbox.is_empty();
+        state.touched |= must_flush;
+        drop(state);
+        count(metrics, &tally);
+        must_flush
+    }
+
+    /// Writes what waits, unless somebody else is at it or the socket is full. Never waits.
+    pub fn flush(&self) {
+        loop {
+            let (bytes, wire, generation) = {
+                let mut state = self.state.lock();
+                state.touched = false;
+                if state.output != Output::Idle || state.outbox.is_empty() {
+                    return;
+                }
+                let Some(wire) = state.wire.clone() else {
+                    state.outbox.clear();
+                    return;
+                };
+                state.output = Output::Writing;
+                (state.outbox.take(), wire, state.generation)
+            };
+            let (written, outcome) = write_all(&*wire, &bytes);
+            let mut state = self.state.lock();
+            if state.generation != generation {
+                return; // Another connection has taken over; these bytes were the old one's.
+            }
+            match outcome {
+                Ok(()) => state.output = Output::Idle,
+                Err(error) => {
+                    let is_full = error.kind() == io::ErrorKind::WouldBlock;
+                    state.output = Output::Blocked;
+                    if is_full {
+                        state.outbox.restore(bytes, written);
+                    } else {
+                        state.closing = true;
+                        state.outbox.clear();
+                    }
+                    drop(state);
+                    wire.wake();
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The socket has room again.
+    pub(super) fn on_writable(&self, generation: Generation, now: Instant, metrics: &Metrics) {
+        {
+            let mut state = self.state.lock();
+            if state.generation != generation || state.output != Output::Blocked {
+                return;
+            }
+            state.output = Output::Idle;
+        }
+        self.flush();
+        // What waited in the session for room in the outbox follows.
+        self.with_connection(generation, metrics, |session, outbox| {
+            if outbox.is_empty() {
+                session.on_drained(now, outbox);
+            }
+        });
+        self.flush();
+    }
+
+    /// What the connection's owner has to do next.
+    #[must_use]
+    pub fn duty(&self, generation: Generation) -> Duty {
+        let state = self.state.lock();
+        if state.generation != generation || state.wire.is_none() {
+            return Duty::Close;
+        }
+        match (state.closing, state.output, state.outbox.is_empty()) {
+            (true, Output::Idle, true) => Duty::Close,
+            (true, Output::Blocked, _) => Duty::Close,
+            (false, Output::Blocked, _) => Duty::AwaitRoom,
+            _ => Duty::Wait,
+        }
+    }
+
+    /// Says goodbye with `reason` and asks the owner to close the connection.
+    pub(super) fn close(&self, generation: Generation, reason: ReasonCode) {
+        let wire = {
+            let mut state = self.state.lock();
+            if state.generation != generation || state.closing {
+                return;
+            }
+            state.say_goodbye(reason)
+        };
+        self.flush();
+        if let Some(wire) = wire {
+            wire.wake();
+        }
+    }
+}
+
+impl State {
+    fn say_goodbye(&mut self, reason: ReasonCode) -> Option<Arc<dyn Wire>> {
+        self.session.say_goodbye(reason, &mut self.outbox);
+        self.closing = true;
+        self.wire.clone()
+    }
+
+    /// Gives the session a new connection. The old one, if there is one, must have been detached.
+    pub(super) fn attach(&mut self, wire: Arc<dyn Wire>) -> Generation {
+        self.generation = Generation(self.generation.0 + 1);
+        self.wire = Some(wire);
+        self.outbox.clear();
+        self.output = Output::Idle;
+        self.closing = false;
+        self.touched = false;
+        self.generation
+    }
+
+    /// Takes the connection away: what is left to do for the session, or `None` when there was none. A last
+    /// DISCONNECT with `reason` is written if the socket takes it at once.
+    pub(super) fn detach(
+        &mut self,
+        now: Instant,
+        closing: Closing,
+        reason: Option<ReasonCode>,
+    ) -> Option<Farewell> {
+        let wire = self.wire.take()?;
+        if let Some(reason) = reason {
+            self.session.say_goodbye(reason, &mut self.outbox);
+        }
+        let farewell = self.session.on_closed(now, closing);
+        if self.output == Output::Idle && !self.outbox.is_empty() {
+            // Nobody reads the result: the connection ends either way.
+            _ = wire.try_write(&self.outbox.take());
+        }
+        self.outbox.clear();
+        self.generation = Generation(self.generation.0 + 1);
+        wire.wake();
+        farewell
+    }
+
+    /// The session's part for code that appends packets under the lock.
+    pub(super) fn session_and_outbox(&mut self) -> (&mut Session, &mut Outbox) {
+        (&mut self.session, &mut self.outbox)
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.wire.is_some()
+    }
+}
+
+fn write_all(wire: &dyn Wire, bytes: &[u8]) -> (usize, io::Result<()>) {
+    let mut written = 0;
+    while written < bytes.len() {
+        match wire.try_write(&bytes[written..]) {
+            Ok(0) => return (written, Err(io::ErrorKind::WriteZero.into())),
+            Ok(n) => written += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return (written, Err(error)),
+        }
+    }
+    (written, Ok(()))
+}
+
+/// Adds a session's tally to the node's counters.
+pub(super) fn count(metrics: &Metrics, tally: &Tally) {
+    if *tally == Tally::default() {
+        return;
+    }
+    metrics.messages_delivered.inc_by(u64::from(tally.delivered));
+    let drops = [
+        (DropReason::Expired, tally.expired),
+        (DropReason::PacketTooLarge, tally.too_large),
+        (DropReason::OutboxFull, tally.outbox_full),
+        (DropReason::Offline, tally.offline),
+        (DropReason::QueueFull, tally.queue_full),
+    ];
+    for (reason, copies) in drops {
+        metrics.dropped(reason).inc_by(u64::from(copies));
+    }
+}

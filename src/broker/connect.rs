@@ -1,0 +1,228 @@
+//! Sessions and their connections: CONNECT, takeover on this node, the end of a connection, the end of a session.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use dashmap::Entry;
+use tracing::debug;
+
+use super::Broker;
+use super::client::{Client, Generation, Wire, count};
+use super::publish::Burst;
+use super::timers::Due;
+use crate::auth::Denied;
+use crate::codec::{Connect, ReasonCode};
+use crate::metrics::DropReason;
+use crate::session::{Closing, Farewell, Negotiated, Session};
+
+/// A connection that has its session.
+pub struct Attached {
+    /// The client.
+    pub client: Arc<Client>,
+    /// Which of its connections this is.
+    pub generation: Generation,
+}
+
+impl Broker {
+    /// Decides on a CONNECT. `random` names a client that came without a Client Identifier.
+    ///
+    /// # Errors
+    /// The reason code of the CONNACK that refuses it.
+    pub fn negotiate(&self, connect: &Connect<'_>, random: u128) -> Result<Negotiated, ReasonCode> {
+        if self.stopping.load(Ordering::Relaxed) {
+            return Err(ReasonCode::ServerUnavailable);
+        }
+        self.authenticator.authenticate(connect.user_name).map_err(|denied| match denied {
+            Denied::BadCredentials => ReasonCode::BadUserNameOrPassword,
+            Denied::Anonymous => ReasonCode::NotAuthorized,
+        })?;
+        Negotiated::new(connect, &self.session_settings, random)
+    }
+
+    /// Gives an accepted client its session and appends CONNACK and what it had not acknowledged. An older
+    /// connection of the same client is closed with 0x8E [MQTT5-3.1.4-3].
+    pub fn connect(
+        &self,
+        now: Instant,
+        negotiated: &Negotiated,
+        wire: &Arc<dyn Wire>,
+        burst: &mut Burst,
+    ) -> Attached {
+        loop {
+            let known = self.clients.get(&negotiated.client_id).map(|entry| Arc::clone(entry.value()));
+            let attached = match known {
+                Some(client) => self.take_over(now, &client, negotiated, wire, burst),
+                None => self.start_session(now, negotiated, wire),
+            };
+            if let Some(attached) = attached {
+                burst.touch(&attached.client);
+                self.metrics.connections.inc();
+                return attached;
+            }
+        }
+    }
+
+    /// `None` when another connection of the same name was faster.
+    fn start_session(&self, now: Instant, negotiated: &Negotiated, wire: &Arc<dyn Wire>) -> Option<Attached> {
+        let session = Session::new(negotiated, Arc::clone(&self.session_settings));
+        let client = Arc::new(Client::new(session));
+        // Attached before it can be found, so nobody sees a session without its connection.
+        let generation = client.with_state(|state| {
+            let generation = state.attach(Arc::clone(wire));
+            let (session, out) = state.session_and_outbox();
+            session.on_connected(now, negotiated, false, out);
+            generation
+        });
+        match self.clients.entry(negotiated.client_id.clone()) {
+            Entry::Occupied(_) => None,
+            Entry::Vacant(place) => {
+                place.insert(Arc::clone(&client));
+                self.metrics.sessions.inc();
+                Some(Attached { client, generation })
+            }
+        }
+    }
+
+    /// Continues the client's session, or ends it and returns `None`.
+    fn take_over(
+        &self,
+        now: Instant,
+        client: &Arc<Client>,
+        negotiated: &Negotiated,
+        wire: &Arc<dyn Wire>,
+        burst: &mut Burst,
+    ) -> Option<Attached> {
+        let (continued, was_connected, farewell) = client.with_state(|state| {
+            if state.ended {
+                return (None, false, None);
+            }
+            let continues = !negotiated.clean_start && state.session.is_persistent();
+            let was_connected = state.is_connected();
+            let closing = Closing::TakenOver { continues };
+            let farewell = state.detach(now, closing, Some(ReasonCode::SessionTakenOver));
+            if !continues {
+                return (None, was_connected, farewell);
+            }
+            state.pending_will = None;
+            let generation = state.attach(Arc::clone(wire));
+            let (session, out) = state.session_and_outbox();
+            session.on_connected(now, negotiated, true, out);
+            let tally = out.take_tally();
+            (Some((generation, tally)), was_connected, farewell)
+        });
+        if was_connected {
+            debug!(client = %client.id(), "connection taken over");
+            self.metrics.connections.dec();
+        }
+        if let Some((will, _)) = farewell.and_then(|farewell| farewell.will) {
+            self.publish(now, &will.publication(now, client.id().as_str()), burst);
+        }
+        let Some((generation, tally)) = continued else {
+            self.end_session(now, client, burst);
+            return None;
+        };
+        count(&self.metrics, &tally);
+        Some(Attached { client: Arc::clone(client), generation })
+    }
+
+    /// The connection is gone; does nothing when another one has taken its place.
+    pub fn on_closed(&self, now: Instant, client: &Arc<Client>, generation: Generation) {
+        let mut burst = Burst::default();
+        let closed = client.with_state(|state| {
+            if state.generation != generation {
+                return None;
+            }
+            let farewell = state.detach(now, Closing::Ended, None)?;
+            Some((farewell, state.generation))
+        });
+        if let Some((farewell, generation)) = closed {
+            self.metrics.connections.dec();
+            self.on_farewell(now, client, generation, farewell, &mut burst);
+        }
+        self.flush(&mut burst);
+    }
+
+    fn on_farewell(
+        &self,
+        now: Instant,
+        client: &Arc<Client>,
+        generation: Generation,
+        farewell: Farewell,
+        burst: &mut Burst,
+    ) {
+        if let Some((will, at)) = farewell.will {
+            if at <= now {
+                self.publish(now, &will.publication(now, client.id().as_str()), burst);
+            } else {
+                client.with_state(|state| state.pending_will = Some(will));
+                self.timers.lock().add(at, client, generation, Due::Will);
+            }
+        }
+        match farewell.ends_at {
+            Some(at) if at <= now => self.end_session(now, client, burst),
+            Some(at) => self.timers.lock().add(at, client, generation, Due::SessionEnd),
+            None => {}
+        }
+    }
+
+    pub(super) fn on_due(
+        &self,
+        now: Instant,
+        client: &Arc<Client>,
+        generation: Generation,
+        due: Due,
+        burst: &mut Burst,
+    ) {
+        let is_void = client.with_state(|state| state.generation != generation || state.ended);
+        if is_void {
+            return;
+        }
+        match due {
+            Due::Will => self.publish_pending_will(now, client, burst),
+            Due::SessionEnd => self.end_session(now, client, burst),
+        }
+    }
+
+    /// Ends a session that has no connection: its Will is published at the latest now, its subscriptions and
+    /// messages go.
+    fn end_session(&self, now: Instant, client: &Arc<Client>, burst: &mut Burst) {
+        let subscriptions = client.with_state(|state| {
+            if state.ended || state.is_connected() {
+                return None;
+            }
+            state.ended = true;
+            let pending = state.session.pending();
+            Some((state.session.subscriptions().collect::<Vec<_>>(), pending))
+        });
+        if let Some((subscriptions, pending)) = subscriptions {
+            self.publish_pending_will(now, client, burst);
+            for subscription in &subscriptions {
+                self.remove_subscription(client, &subscription.filter.filter);
+            }
+            self.metrics.sessions.dec();
+            self.metrics.dropped(DropReason::SessionEnded).inc_by(pending as u64);
+        }
+        self.clients.remove_if(client.id(), |_, found| Arc::ptr_eq(found, client));
+    }
+
+    fn publish_pending_will(&self, now: Instant, client: &Arc<Client>, burst: &mut Burst) {
+        if let Some(will) = client.with_state(|state| state.pending_will.take()) {
+            self.publish(now, &will.publication(now, client.id().as_str()), burst);
+        }
+    }
+
+    /// The node stops: closes the client's connection with 0x8B. Its session ends with the node's memory, so
+    /// its Will is published now, delayed or not.
+    pub(super) fn say_last_words(&self, now: Instant, client: &Arc<Client>, burst: &mut Burst) {
+        let farewell = client
+            .with_state(|state| state.detach(now, Closing::Ended, Some(ReasonCode::ServerShuttingDown)));
+        if let Some(farewell) = farewell {
+            self.metrics.connections.dec();
+            if let Some((will, _)) = farewell.will {
+                self.publish(now, &will.publication(now, client.id().as_str()), burst);
+            }
+        }
+        self.publish_pending_will(now, client, burst);
+    }
+}

@@ -1,0 +1,209 @@
+//! The clients of this node and what connects them: sessions, subscriptions, fan-out, Wills.
+//!
+//! The broker is called by connections (packets in) and by the cluster (messages of peers in). It holds one
+//! lock at a time, writes to sockets only what they take at once, and never waits.
+
+mod client;
+mod connect;
+mod publish;
+mod retained;
+mod settings;
+mod subscribe;
+mod subscriptions;
+mod timers;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use dashmap::DashMap;
+use foldhash::fast::RandomState;
+use parking_lot::Mutex;
+
+pub use client::{Client, Duty, Generation, Wire};
+pub use connect::Attached;
+pub use publish::Burst;
+
+use crate::auth::Authenticator;
+use crate::cluster::{Cluster, Inbound, NodeId};
+use crate::codec::{Packet, ReasonCode};
+use crate::message::{MessageId, Publication};
+use crate::metrics::Metrics;
+use crate::session::{self, ClientId, Incoming, Request};
+use retained::Retained;
+pub use settings::{RetainedSettings, Settings};
+use subscriptions::Subscriptions;
+use timers::Timers;
+
+/// One node's broker.
+pub struct Broker {
+    session_settings: Arc<session::Settings>,
+    authenticator: Authenticator,
+    metrics: Arc<Metrics>,
+    cluster: Option<Arc<Cluster>>,
+    clients: DashMap<ClientId, Arc<Client>, RandomState>,
+    subscriptions: Subscriptions,
+    retained: Retained,
+    /// Held while a count of subscriptions is compared with the advertised route and the route is changed, so
+    /// that the last change of the count decides.
+    route_turn: Mutex<()>,
+    timers: Mutex<Timers>,
+    stopping: AtomicBool,
+}
+
+/// The connection has been closed or taken over: its owner must let go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gone;
+
+impl Broker {
+    /// Without a `cluster` the node is on its own.
+    #[must_use]
+    pub fn new(
+        settings: Settings,
+        session_settings: session::Settings,
+        authenticator: Authenticator,
+        metrics: Arc<Metrics>,
+        cluster: Option<Arc<Cluster>>,
+    ) -> Self {
+        Self {
+            session_settings: Arc::new(session_settings),
+            authenticator,
+            metrics,
+            cluster,
+            clients: DashMap::with_hasher(RandomState::default()),
+            subscriptions: Subscriptions::new(),
+            retained: Retained::new(settings.retained),
+            route_turn: Mutex::new(()),
+            timers: Mutex::new(Timers::default()),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    /// The limits that sessions work under.
+    #[must_use]
+    pub fn session_settings(&self) -> &session::Settings {
+        &self.session_settings
+    }
+
+    /// Takes one packet of a connected client. What it causes is appended and noted in `burst`; flush that
+    /// after the last packet at hand.
+    ///
+    /// # Errors
+    /// [`Gone`] when `generation` is no longer the client's connection, or has just been closed.
+    pub fn on_packet(
+        self: &Arc<Self>,
+        now: Instant,
+        client: &Arc<Client>,
+        generation: Generation,
+        packet: Packet<'_>,
+        burst: &mut Burst,
+    ) -> Result<(), Gone> {
+        let request = client
+            .with_connection(generation, &self.metrics, |session, out| session.on_packet(now, packet, out));
+        match request.ok_or(Gone)? {
+            Ok(Request::None) => {
+                // An acknowledgement may have made room.
+                if client.has_replays.load(Ordering::Relaxed) {
+                    self.continue_replays(now, client, generation);
+                }
+                Ok(())
+            }
+            Ok(Request::Publish(incoming)) => {
+                self.on_publish(now, client, generation, &incoming, burst);
+                Ok(())
+            }
+            Ok(Request::Subscribe { packet_id, filters }) => {
+                self.subscribe(now, client, generation, packet_id, filters);
+                Ok(())
+            }
+            Ok(Request::Unsubscribe { packet_id, filters }) => {
+                self.unsubscribe(client, generation, packet_id, filters);
+                Ok(())
+            }
+            Ok(Request::Disconnect) => Err(Gone),
+            Err(reason) => {
+                self.refuse(client, generation, reason);
+                Err(Gone)
+            }
+        }
+    }
+
+    /// Closes a connection because of what the client sent, or failed to send.
+    pub fn refuse(&self, client: &Arc<Client>, generation: Generation, reason: ReasonCode) {
+        let reason_name = crate::metrics::ReasonLabel { reason: reason.name() };
+        self.metrics.protocol_errors.get_or_create(&reason_name).inc();
+        client.close(generation, reason);
+    }
+
+    fn on_publish(
+        &self,
+        now: Instant,
+        client: &Arc<Client>,
+        generation: Generation,
+        incoming: &Incoming<'_>,
+        burst: &mut Burst,
+    ) {
+        self.metrics.messages_received.inc();
+        let publication = incoming.publication(client.id().as_str());
+        // `$` topics are the node's own to publish [MQTT5-4.7.2-1].
+        let reason = if publication.topic.is_dollar() {
+            ReasonCode::NotAuthorized
+        } else if self.refuses_to_retain(client, generation, &publication) {
+            ReasonCode::QuotaExceeded
+        } else if self.publish(now, &publication, burst) == 0 {
+            ReasonCode::NoMatchingSubscribers
+        } else {
+            ReasonCode::Success
+        };
+        if let Some(id) = incoming.packet_id {
+            client.with_connection(generation, &self.metrics, |session, out| {
+                session.on_published(id, incoming.qos, reason, out);
+            });
+        }
+    }
+
+    /// The client's socket has room again.
+    pub fn on_writable(&self, now: Instant, client: &Arc<Client>, generation: Generation) {
+        client.on_writable(generation, now, &self.metrics);
+        if client.has_replays.load(Ordering::Relaxed) {
+            self.continue_replays(now, client, generation);
+            client.flush();
+        }
+    }
+
+    /// Does what has become due.
+    pub fn on_tick(&self, now: Instant) {
+        if self.retained.expire(now) > 0 {
+            self.count_retained();
+        }
+        let mut burst = Burst::default();
+        loop {
+            let due = self.timers.lock().pop(now);
+            let Some((client, generation, due)) = due else { break };
+            self.on_due(now, &client, generation, due, &mut burst);
+        }
+        self.flush(&mut burst);
+    }
+
+    /// Ends every connection with 0x8B, publishes the Wills that are left and takes no more clients; the node
+    /// is stopping.
+    pub fn shutdown(&self, now: Instant) {
+        self.stopping.store(true, Ordering::SeqCst);
+        let clients: Vec<Arc<Client>> = self.clients.iter().map(|entry| Arc::clone(entry.value())).collect();
+        let mut burst = Burst::default();
+        for client in &clients {
+            self.say_last_words(now, client, &mut burst);
+        }
+        self.flush(&mut burst);
+    }
+}
+
+impl Inbound for Broker {
+    fn on_publish(&self, _from: NodeId, _id: MessageId, publication: &Publication<'_>) {
+        let mut burst = Burst::default();
+        self.publish_here(crate::net::clock::now(), publication, &mut burst);
+        self.flush(&mut burst);
+    }
+
+    fn on_burst_end(&self) {}
+}

@@ -1,0 +1,116 @@
+//! One client's socket: woken by the network or by the node, with no buffer and no timer of its own.
+
+use std::future::poll_fn;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::task::Poll;
+
+use atomic_waker::AtomicWaker;
+
+use crate::broker::Wire;
+use crate::net::TcpStream;
+
+/// A socket with what others need to reach its owner.
+pub(super) struct Connection {
+    stream: TcpStream,
+    owner: AtomicWaker,
+    woken: AtomicBool,
+    /// When the client was last heard, in milliseconds of the server's clock.
+    heard_ms: AtomicU64,
+    /// How long it may be silent, in milliseconds; 0 for ever.
+    silence_max_ms: AtomicU32,
+    /// It was silent for too long, or the server stops.
+    overdue: AtomicBool,
+}
+
+/// What the owner of a connection wakes up for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Input {
+    /// Bytes, or the end, are to be read.
+    Readable,
+    /// The socket has room.
+    Writable,
+    /// Somebody asks the owner to look.
+    Woken,
+}
+
+impl Connection {
+    pub(super) fn new(stream: TcpStream, now_ms: u64, silence_max_ms: u32) -> Self {
+        Self {
+            stream,
+            owner: AtomicWaker::new(),
+            woken: AtomicBool::new(false),
+            heard_ms: AtomicU64::new(now_ms),
+            silence_max_ms: AtomicU32::new(silence_max_ms),
+            overdue: AtomicBool::new(false),
+        }
+    }
+
+    /// Waits for the next input; for room in the socket only when `wants_room`.
+    pub(super) async fn next(&self, wants_room: bool) -> Input {
+        poll_fn(|context| {
+            self.owner.register(context.waker());
+            if self.woken.swap(false, Ordering::AcqRel) {
+                return Poll::Ready(Input::Woken);
+            }
+            if wants_room && self.stream.poll_write_ready(context).is_ready() {
+                return Poll::Ready(Input::Writable);
+            }
+            // A failed poll shows at the next read.
+            self.stream.poll_read_ready(context).map(|_| Input::Readable)
+        })
+        .await
+    }
+
+    /// Reads without waiting.
+    pub(super) fn try_read(&self, into: &mut [u8]) -> io::Result<usize> {
+        self.stream.try_read(into)
+    }
+
+    /// The client was heard.
+    pub(super) fn on_heard(&self, now_ms: u64) {
+        self.heard_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// From now on the client may be silent for so long; 0 is for ever.
+    pub(super) fn set_silence_max(&self, milliseconds: u32) {
+        self.silence_max_ms.store(milliseconds, Ordering::Relaxed);
+    }
+
+    /// How long the client may be silent; 0 for ever.
+    pub(super) fn silence_max_ms(&self) -> u32 {
+        self.silence_max_ms.load(Ordering::Relaxed)
+    }
+
+    /// When the present silence becomes longer than `silence_max_ms`.
+    pub(super) fn overdue_at_ms(&self, silence_max_ms: u32) -> u64 {
+        self.heard_ms.load(Ordering::Relaxed) + u64::from(silence_max_ms)
+    }
+
+    /// Tells the owner that time is up.
+    pub(super) fn set_overdue(&self) {
+        self.overdue.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    pub(super) fn is_overdue(&self) -> bool {
+        self.overdue.load(Ordering::Acquire)
+    }
+
+    /// Ends the sending direction, so that the peer reads what was written and then the end.
+    pub(super) fn finish(&self) {
+        // Fails only when the connection is broken, which is as good.
+        _ = socket2::SockRef::from(&self.stream).shutdown(std::net::Shutdown::Write);
+    }
+}
+
+impl Wire for Connection {
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.try_write(bytes)
+    }
+
+    fn wake(&self) {
+        self.woken.store(true, Ordering::Release);
+        self.owner.wake();
+    }
+}

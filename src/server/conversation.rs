@@ -1,0 +1,254 @@
+//! What is said on one connection: frames out of the byte stream, the CONNECT first, then packets to the broker.
+
+use std::cell::RefCell;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tracing::debug;
+
+use super::Shared;
+use super::connection::{Connection, Input};
+use crate::broker::{Attached, Burst, Duty, Wire};
+use crate::codec::{self, ConnAck, ConnAckProperties, DecodeError, Packet, ProtocolVersion, ReasonCode};
+use crate::metrics::ReasonLabel;
+use crate::net::clock;
+
+/// Bytes read at once. All connections of a thread share one such buffer.
+const SCRATCH_BYTES: usize = 64 << 10;
+/// Reads of one connection before others get their turn.
+const READS_MAX: usize = 8;
+/// The largest first packet: nobody is known yet, so nobody gets more.
+const CONNECT_BYTES_MAX: u32 = 64 << 10;
+/// How long a closed connection may take to read what was last written to it, and how much it may still send.
+const LINGER: Duration = Duration::from_millis(500);
+const LINGER_BYTES_MAX: usize = 1 << 20;
+
+thread_local! {
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH_BYTES].into());
+}
+
+/// Why a conversation is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// The peer closed or the network failed.
+    Network,
+    /// This node closes, having said why where it could.
+    Ours,
+}
+
+/// One connection and how far it has come. Dropping it tells the broker that the connection is gone.
+pub(super) struct Conversation {
+    shared: Arc<Shared>,
+    connection: Arc<Connection>,
+    attached: Option<Attached>,
+    version: ProtocolVersion,
+    /// The beginning of a packet that has not arrived completely.
+    tail: Vec<u8>,
+}
+
+impl Conversation {
+    pub(super) fn new(shared: Arc<Shared>, connection: Arc<Connection>) -> Self {
+        Self { shared, connection, attached: None, version: ProtocolVersion::V5, tail: Vec::new() }
+    }
+
+    /// Talks until either side ends it.
+    pub(super) async fn run(mut self) {
+        let end = self.talk().await;
+        let connection = Arc::clone(&self.connection);
+        drop(self); // The broker learns of the end at once, not after the lingering.
+        if end == End::Ours {
+            connection.finish();
+            linger(&connection).await;
+        }
+    }
+
+    async fn talk(&mut self) -> End {
+        loop {
+            let duty = self.attached.as_ref().map_or(Duty::Wait, |it| it.client.duty(it.generation));
+            if duty == Duty::Close {
+                return End::Ours;
+            }
+            match self.connection.next(duty == Duty::AwaitRoom).await {
+                Input::Readable => {
+                    if let Err(end) = self.read_burst() {
+                        return end;
+                    }
+                    // A socket that always has more must not keep the thread from the others.
+                    tokio::task::yield_now().await;
+                }
+                Input::Writable => {
+                    if let Some(it) = &self.attached {
+                        self.shared.broker.on_writable(clock::now(), &it.client, it.generation);
+                    }
+                }
+                Input::Woken if self.connection.is_overdue() => return self.on_overdue(),
+                Input::Woken => {}
+            }
+        }
+    }
+
+    /// Reads and handles what is there, then flushes everybody it has touched.
+    fn read_burst(&mut self) -> Result<(), End> {
+        let now = clock::now();
+        self.connection.on_heard(self.shared.ms(now));
+        let mut burst = Burst::default();
+        let result = SCRATCH.with_borrow_mut(|scratch| self.read_all(now, scratch, &mut burst));
+        self.shared.broker.flush(&mut burst);
+        if let Some(it) = &self.attached {
+            it.client.flush();
+        }
+        result
+    }
+
+    fn read_all(&mut self, now: Instant, scratch: &mut [u8], burst: &mut Burst) -> Result<(), End> {
+        for _ in 0..READS_MAX {
+            let read = match self.connection.try_read(scratch) {
+                Ok(0) => return Err(End::Network),
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(_) => return Err(End::Network),
+            };
+            if self.tail.is_empty() {
+                let used = self.on_bytes(now, &scratch[..read], burst)?;
+                self.tail.extend_from_slice(&scratch[used..read]);
+            } else {
+                // Grows with what has arrived, never with what was announced.
+                let mut bytes = std::mem::take(&mut self.tail);
+                bytes.extend_from_slice(&scratch[..read]);
+                let used = self.on_bytes(now, &bytes, burst)?;
+                if used < bytes.len() {
+                    bytes.drain(..used);
+                    self.tail = bytes;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Handles all complete packets and returns how many bytes they took.
+    fn on_bytes(&mut self, now: Instant, bytes: &[u8], burst: &mut Burst) -> Result<usize, End> {
+        let mut used = 0;
+        loop {
+            let size_max = match self.attached {
+                Some(_) => self.shared.broker.session_settings().packet_size_max,
+                None => self.shared.broker.session_settings().packet_size_max.min(CONNECT_BYTES_MAX),
+            };
+            let header = match codec::peek(&bytes[used..], size_max) {
+                Ok(Some(header)) if used + header.total_len <= bytes.len() => header,
+                Ok(_) => return Ok(used),
+                Err(error) => return Err(self.on_malformed(&bytes[used..], &error)),
+            };
+            let frame = &bytes[used..used + header.total_len];
+            match codec::decode(self.version, frame) {
+                Ok(packet) => self.on_packet(now, packet, burst)?,
+                Err(error) => return Err(self.on_malformed(frame, &error)),
+            }
+            used += header.total_len;
+        }
+    }
+
+    fn on_packet(&mut self, now: Instant, packet: Packet<'_>, burst: &mut Burst) -> Result<(), End> {
+        let broker = &self.shared.broker;
+        if let Some(it) = &self.attached {
+            return broker.on_packet(now, &it.client, it.generation, packet, burst).map_err(|_| End::Ours);
+        }
+        let Packet::Connect(connect) = packet else {
+            // The first packet must be a CONNECT [MQTT5-3.1.0-1]; without one there is nobody to answer.
+            self.shared.count_refused("not_connect");
+            return Err(End::Ours);
+        };
+        self.version = connect.version;
+        let negotiated = match broker.negotiate(&connect, rand::random()) {
+            Ok(negotiated) => negotiated,
+            Err(reason) => return Err(self.refuse_connect(reason)),
+        };
+        let wire: Arc<dyn Wire> = Arc::clone(&self.connection) as Arc<dyn Wire>;
+        let attached = broker.connect(now, &negotiated, &wire, burst);
+        let silence_max = negotiated.silence_max().map_or(0, |time| time.as_millis() as u32);
+        self.connection.set_silence_max(silence_max);
+        self.shared.watch(&self.connection);
+        debug!(client = %negotiated.client_id, version = ?negotiated.version, "connected");
+        self.attached = Some(attached);
+        Ok(())
+    }
+
+    /// A packet that breaks the rules: the connection is closed, with the reason where the version has a way
+    /// to say it [MQTT5-4.13.1-1].
+    fn on_malformed(&mut self, frame: &[u8], error: &DecodeError) -> End {
+        let reason = error.reason_code();
+        match &self.attached {
+            Some(it) => {
+                debug!(client = %it.client.id(), %error, "malformed packet");
+                self.shared.broker.refuse(&it.client, it.generation, reason);
+                End::Ours
+            }
+            None => {
+                let answer_in = match error {
+                    DecodeError::UnsupportedProtocolVersion { answer_in, .. } => Some(*answer_in),
+                    // Only MQTT 5 has a code for a malformed CONNECT; the others are just closed.
+                    _ => codec::connect_version(frame).filter(|version| *version == ProtocolVersion::V5),
+                };
+                let Some(version) = answer_in else {
+                    self.shared.count_refused(reason.name());
+                    return End::Ours;
+                };
+                self.version = version;
+                self.refuse_connect(reason)
+            }
+        }
+    }
+
+    fn refuse_connect(&self, reason: ReasonCode) -> End {
+        self.shared.count_refused(reason.name());
+        let connack = ConnAck { session_present: false, reason, properties: ConnAckProperties::default() };
+        let mut bytes = Vec::new();
+        if connack.encode(self.version, &mut bytes).is_ok() {
+            // The socket is empty, so a packet of a few bytes fits or the connection is broken.
+            _ = self.connection.try_write(&bytes);
+        }
+        End::Ours
+    }
+
+    fn on_overdue(&self) -> End {
+        match &self.attached {
+            Some(it) => self.shared.broker.refuse(&it.client, it.generation, ReasonCode::KeepAliveTimeout),
+            None => self.shared.count_refused("connect_timeout"),
+        }
+        End::Ours
+    }
+}
+
+impl Drop for Conversation {
+    fn drop(&mut self) {
+        if let Some(it) = self.attached.take() {
+            self.shared.broker.on_closed(clock::now(), &it.client, it.generation);
+        }
+    }
+}
+
+/// Reads and forgets until the peer has closed, so that its unread packets do not reset the connection before
+/// it has read ours.
+async fn linger(connection: &Connection) {
+    let drained = async {
+        let mut bytes = 0;
+        let mut scratch = [0; 1 << 10];
+        while bytes < LINGER_BYTES_MAX {
+            match connection.try_read(&mut scratch) {
+                Ok(0) => return,
+                Ok(read) => bytes += read,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => _ = connection.next(false).await,
+                Err(_) => return,
+            }
+        }
+    };
+    // When the time is up the connection is dropped all the same.
+    _ = tokio::time::timeout(LINGER, drained).await;
+}
+
+impl Shared {
+    pub(super) fn count_refused(&self, reason: &'static str) {
+        self.metrics.connections_refused.get_or_create(&ReasonLabel { reason }).inc();
+    }
+}

@@ -1,0 +1,204 @@
+//! Listeners and connections: sockets in front of the broker.
+//!
+//! Each client has one task with a socket and little else. It reads into a buffer that its thread's
+//! connections share, hands packets to the broker, and writes only what the socket takes at once.
+
+mod connection;
+mod conversation;
+mod settings;
+mod wheel;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tracing::{info, warn};
+
+pub use settings::{Listener, Settings};
+
+use crate::broker::Broker;
+use crate::metrics::Metrics;
+use crate::net::backoff::Backoff;
+use crate::net::{TcpListener, TcpStream, clock};
+use crate::tasks::Tasks;
+use connection::Connection;
+use conversation::Conversation;
+use wheel::{TICK, Wheel};
+
+/// A listener could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {bind}: {error}")]
+pub struct BindError {
+    /// The address of the configuration.
+    pub bind: SocketAddr,
+    /// What the system said.
+    #[source]
+    pub error: io::Error,
+}
+
+/// Open listeners that do not accept yet.
+pub struct Server {
+    listeners: Vec<(TcpListener, Listener)>,
+}
+
+/// What all connections share.
+struct Shared {
+    broker: Arc<Broker>,
+    metrics: Arc<Metrics>,
+    tasks: Tasks,
+    started: Instant,
+    /// Connections whose silence is watched.
+    silent: Mutex<Wheel<Watch>>,
+}
+
+/// A connection to look at later. It is void once another limit is in force: then another watch follows it.
+struct Watch {
+    connection: Weak<Connection>,
+    silence_max_ms: u32,
+}
+
+impl Server {
+    /// Opens all listeners.
+    ///
+    /// # Errors
+    /// The first address that cannot be opened.
+    pub async fn bind(settings: Settings) -> Result<Self, BindError> {
+        let mut listeners = Vec::with_capacity(settings.listeners.len());
+        for listener in settings.listeners {
+            let bind = listener.bind;
+            let socket = TcpListener::bind(bind).await.map_err(|error| BindError { bind, error })?;
+            listeners.push((socket, listener));
+        }
+        Ok(Self { listeners })
+    }
+
+    /// The addresses that clients can connect to, with the ports that the system chose.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().filter_map(|(socket, _)| socket.local_addr().ok()).collect()
+    }
+
+    /// Starts to accept. The tasks end when `tasks` are asked to stop; connections end when the broker closes
+    /// them.
+    pub fn start(self, broker: Arc<Broker>, metrics: Arc<Metrics>, tasks: &Tasks) {
+        let shared = Arc::new(Shared {
+            broker,
+            metrics,
+            tasks: tasks.clone(),
+            started: clock::now(),
+            silent: Mutex::new(Wheel::new()),
+        });
+        for (socket, listener) in self.listeners {
+            tasks.spawn_essential("listener", accept(Arc::clone(&shared), socket, listener));
+        }
+        tasks.spawn_essential("silence", watch_silence(shared));
+    }
+}
+
+impl Shared {
+    /// Milliseconds of the server's clock.
+    fn ms(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.started).as_millis() as u64
+    }
+
+    /// Looks at the connection again when its present silence would be too long.
+    fn watch(&self, connection: &Arc<Connection>) {
+        let silence_max_ms = connection.silence_max_ms();
+        if silence_max_ms != 0 {
+            let watch = Watch { connection: Arc::downgrade(connection), silence_max_ms };
+            self.silent.lock().add(connection.overdue_at_ms(silence_max_ms), watch);
+        }
+    }
+}
+
+async fn accept(shared: Arc<Shared>, socket: TcpListener, listener: Listener) {
+    info!(bind = %listener.bind, "listening for MQTT");
+    let stopping = shared.tasks.stopping().clone();
+    let open = Arc::new(AtomicUsize::new(0));
+    let mut backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1), 0);
+    loop {
+        let accepted = tokio::select! {
+            accepted = socket.accept() => accepted,
+            () = stopping.cancelled() => return,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                backoff.reset();
+                welcome(&shared, &listener, &open, stream);
+            }
+            Err(error) => {
+                // Out of descriptors or memory: those that are connected go on, new ones wait.
+                warn!(%error, "cannot accept a connection");
+                shared.count_refused("accept_error");
+                tokio::time::sleep(backoff.next_pause()).await;
+            }
+        }
+    }
+}
+
+fn welcome(shared: &Arc<Shared>, listener: &Listener, open: &Arc<AtomicUsize>, stream: TcpStream) {
+    if open.load(Ordering::Relaxed) >= listener.connections_max {
+        shared.count_refused("connections_max");
+        return;
+    }
+    // Our writes are gathered already; waiting for more would only delay them.
+    if stream.set_nodelay(true).is_err() {
+        return; // Reset before it was accepted.
+    }
+    let place = Place::take(open);
+    let silence_max = u32::try_from(listener.connect_timeout.as_millis()).unwrap_or(u32::MAX);
+    let connection = Arc::new(Connection::new(stream, shared.ms(clock::now()), silence_max));
+    shared.watch(&connection);
+    let conversation = Conversation::new(Arc::clone(shared), connection);
+    shared.tasks.spawn("connection", async move {
+        conversation.run().await;
+        drop(place);
+    });
+}
+
+/// One of a listener's places for connections.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(open: &Arc<AtomicUsize>) -> Self {
+        open.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(open))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Closes connections that were silent for too long; when the node stops, those that have no client yet.
+async fn watch_silence(shared: Arc<Shared>) {
+    let stopping = shared.tasks.stopping().clone();
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(TICK) => {}
+            () = stopping.cancelled() => break,
+        }
+        let now_ms = shared.ms(clock::now());
+        let due = shared.silent.lock().advance(now_ms);
+        for watch in due {
+            let Some(connection) = watch.connection.upgrade() else { continue };
+            if connection.silence_max_ms() != watch.silence_max_ms {
+                continue;
+            }
+            if connection.overdue_at_ms(watch.silence_max_ms) <= now_ms {
+                connection.set_overdue();
+            } else {
+                shared.watch(&connection);
+            }
+        }
+    }
+    let left: Vec<Watch> = shared.silent.lock().drain().collect();
+    left.iter()
+        .filter_map(|watch| watch.connection.upgrade())
+        .for_each(|connection| connection.set_overdue());
+}

@@ -1,0 +1,36 @@
+//! Where clients may connect.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// All listeners of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// At least one; no two with the same address.
+    pub listeners: Vec<Listener>,
+}
+
+/// One TCP listener for MQTT.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Address and port; port 0 takes a free one.
+    pub bind: SocketAddr,
+    /// Connections at the same time; more are closed at once.
+    pub connections_max: usize,
+    /// How long a new connection may take to send its CONNECT.
+    pub connect_timeout: Duration,
+}
+
+impl Listener {
+    /// A listener with the default limits.
+    #[must_use]
+    pub fn new(bind: SocketAddr) -> Self {
+        Self { bind, connections_max: 100_000, connect_timeout: Duration::from_secs(10) }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { listeners: vec![Listener::new(SocketAddr::from(([127, 0, 0, 1], 1883)))] }
+    }
+}

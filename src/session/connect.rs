@@ -1,0 +1,182 @@
+//! What a CONNECT and this node agree on, and the CONNACK that says so.
+
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use super::client_id::{ClientId, ClientIdError};
+use super::settings::Settings;
+use super::will::Will;
+use crate::codec::{ConnAck, ConnAckProperties, Connect, ProtocolVersion, ReasonCode};
+
+/// The Session Expiry Interval value that means "never" [MQTT5-3.1.2.11.2].
+const NEVER_EXPIRES: u32 = u32::MAX;
+
+/// How long a session outlives its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// It ends with the connection.
+    AtClose,
+    /// It ends this long after the connection.
+    After(Duration),
+    /// It is kept until the client ends it.
+    Never,
+}
+
+impl Expiry {
+    /// From the wire, no longer than `max`.
+    fn new(seconds: u32, max: Option<Duration>) -> Self {
+        let asked = match seconds {
+            0 => return Self::AtClose,
+            NEVER_EXPIRES => None,
+            seconds => Some(Duration::from_secs(u64::from(seconds))),
+        };
+        match (asked, max) {
+            (None, None) => Self::Never,
+            (None, Some(max)) => Self::After(max),
+            (Some(asked), max) => Self::After(max.map_or(asked, |max| asked.min(max))),
+        }
+    }
+
+    /// The value on the wire, in whole seconds.
+    fn seconds(self) -> u32 {
+        match self {
+            Self::AtClose => 0,
+            Self::After(time) => u32::try_from(time.as_secs()).unwrap_or(NEVER_EXPIRES - 1),
+            Self::Never => NEVER_EXPIRES,
+        }
+    }
+
+    /// Whether the session outlives its connection.
+    #[must_use]
+    pub fn is_persistent(self) -> bool {
+        self != Self::AtClose
+    }
+
+    /// What a DISCONNECT asks for: `None` when it may not (from zero to more, [MQTT5-3.14.2-2]).
+    pub(super) fn changed_to(self, seconds: u32, max: Option<Duration>) -> Option<Self> {
+        if self == Self::AtClose && seconds != 0 {
+            return None;
+        }
+        Some(Self::new(seconds, max))
+    }
+}
+
+/// A CONNECT that this node accepts, with both sides' limits applied. Authentication comes on top.
+#[derive(Clone, Debug)]
+pub struct Negotiated {
+    /// The protocol version of the connection.
+    pub version: ProtocolVersion,
+    /// The client's own identifier, or the one assigned to it.
+    pub client_id: ClientId,
+    /// Clean Start (5.0) or Clean Session (3.x).
+    pub clean_start: bool,
+    /// How long the session outlives the connection.
+    pub expiry: Expiry,
+    /// Seconds of the keep alive that is in force; 0 is off.
+    pub keep_alive: u16,
+    /// QoS 1 and 2 publishes that the client takes unacknowledged.
+    pub(super) client_receive_maximum: u16,
+    /// The largest packet that the client takes.
+    pub(super) client_packet_size_max: u32,
+    /// Whether reason strings and user properties may be sent with more than PUBLISH, CONNACK and DISCONNECT
+    /// [MQTT5-3.1.2-29].
+    pub(super) problem_information: bool,
+    pub(super) will: Option<Box<Will>>,
+    assigned: bool,
+    keep_alive_changed: bool,
+    expiry_changed: bool,
+}
+
+impl Negotiated {
+    /// Applies this node's limits to a CONNECT. `random` names a client that came without a Client Identifier.
+    ///
+    /// # Errors
+    /// The reason code of the CONNACK that refuses it.
+    pub fn new(connect: &Connect<'_>, settings: &Settings, random: u128) -> Result<Self, ReasonCode> {
+        let properties = &connect.properties;
+        if properties.authentication_method.is_some() {
+            return Err(ReasonCode::BadAuthenticationMethod);
+        }
+        let (client_id, assigned) = client_id(connect, settings, random)?;
+        let will = connect.will.as_ref();
+        let retained_will = will.is_some_and(|will| will.retain) && connect.version == ProtocolVersion::V5;
+        if retained_will && !settings.retain_available {
+            return Err(ReasonCode::RetainNotSupported);
+        }
+        let will = will.map(|will| Will::new(will, settings.topic_levels_max)).transpose()?;
+        let asked = match (connect.version, connect.clean_start) {
+            (ProtocolVersion::V5, _) => properties.session_expiry.unwrap_or(0),
+            (_, true) => 0,
+            (_, false) => NEVER_EXPIRES,
+        };
+        let expiry = Expiry::new(asked, settings.session_expiry_max);
+        let limited = settings.keep_alive_max != u16::MAX;
+        let too_long = connect.keep_alive == 0 || connect.keep_alive > settings.keep_alive_max;
+        // Only MQTT 5 can tell the client of another keep alive; an older one keeps its own.
+        let keep_alive_changed = connect.version == ProtocolVersion::V5 && limited && too_long;
+        Ok(Self {
+            version: connect.version,
+            client_id,
+            clean_start: connect.clean_start,
+            expiry,
+            keep_alive: if keep_alive_changed { settings.keep_alive_max } else { connect.keep_alive },
+            client_receive_maximum: properties.receive_maximum.map_or(u16::MAX, NonZeroU16::get),
+            client_packet_size_max: properties.packet_size_max.map_or(u32::MAX, |size| size.get()),
+            problem_information: properties.request_problem_information.unwrap_or(true),
+            will: will.map(Box::new),
+            assigned,
+            keep_alive_changed,
+            expiry_changed: expiry.seconds() != asked && connect.version == ProtocolVersion::V5,
+        })
+    }
+
+    /// How long the client may be silent: one and a half times its keep alive [MQTT5-3.1.2-22].
+    #[must_use]
+    pub fn silence_max(&self) -> Option<Duration> {
+        (self.keep_alive != 0).then(|| Duration::from_millis(u64::from(self.keep_alive) * 1_500))
+    }
+
+    /// The CONNACK that accepts it, with every limit that differs from the protocol's default.
+    pub(super) fn connack(&self, settings: &Settings, session_present: bool) -> ConnAck<'_> {
+        let receive_maximum = NonZeroU16::new(settings.receive_maximum).filter(|max| max.get() != u16::MAX);
+        ConnAck {
+            session_present,
+            reason: ReasonCode::Success,
+            properties: ConnAckProperties {
+                session_expiry: self.expiry_changed.then(|| self.expiry.seconds()),
+                receive_maximum,
+                packet_size_max: std::num::NonZeroU32::new(settings.packet_size_max),
+                assigned_client_id: self.assigned.then(|| self.client_id.as_str()),
+                topic_alias_maximum: Some(settings.topic_alias_maximum).filter(|max| *max != 0),
+                server_keep_alive: self.keep_alive_changed.then_some(self.keep_alive),
+                retain_available: (!settings.retain_available).then_some(false),
+                shared_subscription_available: Some(false),
+                ..ConnAckProperties::default()
+            },
+        }
+    }
+}
+
+/// The Client Identifier by the rules of each version, and whether this node made it.
+fn client_id(
+    connect: &Connect<'_>,
+    settings: &Settings,
+    random: u128,
+) -> Result<(ClientId, bool), ReasonCode> {
+    match ClientId::parse(connect.client_id, settings.client_id_len_max) {
+        Ok(id) => Ok((id, false)),
+        Err(ClientIdError::TooLong { .. }) => Err(ReasonCode::ClientIdentifierNotValid),
+        Err(ClientIdError::Empty) => {
+            let may_be_empty = match connect.version {
+                ProtocolVersion::V31 => false,
+                // [MQTT311-3.1.3-7] and [MQTT311-3.1.3-8].
+                ProtocolVersion::V311 => connect.clean_start,
+                ProtocolVersion::V5 => true,
+            };
+            if !may_be_empty {
+                return Err(ReasonCode::ClientIdentifierNotValid);
+            }
+            Ok((ClientId::assigned(random), true))
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Messages from the client: topic aliases, the two acknowledgement flows and the receive window.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU16;
+use std::time::{Duration, Instant};
+
+use super::settings::Settings;
+use crate::codec::{PacketId, ProtocolVersion, Publish, Qos, ReasonCode};
+use crate::message::Publication;
+use crate::topic::{TopicName, TopicRef};
+
+/// A message from the client that is to be published now.
+#[derive(Debug)]
+pub struct Incoming<'a> {
+    topic: Topic<'a>,
+    payload: &'a [u8],
+    retain: bool,
+    properties: Cow<'a, [u8]>,
+    expires_at: Option<Instant>,
+    /// The Quality of Service it came with.
+    pub qos: Qos,
+    /// Set for QoS 1 and 2: the session is to be told the outcome with it.
+    pub packet_id: Option<PacketId>,
+}
+
+/// A Topic Name from the packet, or the one an alias stands for.
+#[derive(Debug)]
+enum Topic<'a> {
+    Named(TopicRef<'a>),
+    Aliased(TopicName),
+}
+
+impl Incoming<'_> {
+    /// The message in the name of the client that sent it.
+    #[must_use]
+    pub fn publication<'b>(&'b self, publisher: &'b str) -> Publication<'b> {
+        let topic = match &self.topic {
+            Topic::Named(topic) => *topic,
+            Topic::Aliased(topic) => topic.as_ref(),
+        };
+        Publication {
+            topic,
+            payload: self.payload,
+            qos: self.qos,
+            retain: self.retain,
+            properties: &self.properties,
+            expires_at: self.expires_at,
+            publisher: Some(publisher),
+        }
+    }
+}
+
+/// What a PUBLISH asks for.
+#[derive(Debug)]
+pub(super) enum Arrival<'a> {
+    /// It is new: publish it.
+    New(Incoming<'a>),
+    /// A QoS 2 message that was published already: acknowledge it again [MQTT5-4.3.3-10].
+    Again(PacketId),
+}
+
+/// State of the direction from the client.
+#[derive(Debug, Default)]
+pub(super) struct Inbound {
+    aliases: BTreeMap<NonZeroU16, TopicName>,
+    /// QoS 2 messages that were published and wait for their PUBREL.
+    unreleased: BTreeSet<PacketId>,
+    /// QoS 1 messages that are being published.
+    unacknowledged: u16,
+}
+
+impl Inbound {
+    /// A new connection: aliases and unfinished QoS 1 publishes do not outlive the old one [MQTT5-3.3.2-7].
+    pub(super) fn on_connected(&mut self) {
+        self.aliases.clear();
+        self.unacknowledged = 0;
+    }
+
+    pub(super) fn on_publish<'a>(
+        &mut self,
+        now: Instant,
+        version: ProtocolVersion,
+        publish: Publish<'a>,
+        settings: &Settings,
+    ) -> Result<Arrival<'a>, ReasonCode> {
+        let properties = &publish.properties;
+        if !properties.subscription_ids.is_empty() {
+            // [MQTT5-3.3.4-6]
+            return Err(ReasonCode::ProtocolError);
+        }
+        if publish.retain && version == ProtocolVersion::V5 && !settings.retain_available {
+            return Err(ReasonCode::RetainNotSupported);
+        }
+        let topic = self.topic(&publish, settings)?;
+        if let Some(id) = publish.packet_id {
+            if publish.qos == Qos::ExactlyOnce && self.unreleased.contains(&id) {
+                return Ok(Arrival::Again(id));
+            }
+            let pending = self.unreleased.len() + usize::from(self.unacknowledged);
+            let window_full = pending >= usize::from(settings.receive_maximum);
+            if window_full && version == ProtocolVersion::V5 {
+                // [MQTT5-3.3.4-7]
+                return Err(ReasonCode::ReceiveMaximumExceeded);
+            }
+            match publish.qos {
+                Qos::ExactlyOnce => _ = self.unreleased.insert(id),
+                _ => self.unacknowledged = self.unacknowledged.saturating_add(1),
+            }
+        }
+        let expiry = properties.message_expiry.map(|seconds| Duration::from_secs(u64::from(seconds)));
+        Ok(Arrival::New(Incoming {
+            topic,
+            payload: publish.payload,
+            retain: publish.retain,
+            properties: properties.forwarded(),
+            expires_at: expiry.and_then(|expiry| now.checked_add(expiry)),
+            qos: publish.qos,
+            packet_id: publish.packet_id,
+        }))
+    }
+
+    /// The PUBLISH was acknowledged with a PUBACK, or with a PUBREC that ends the flow when `refused`.
+    pub(super) fn on_published(&mut self, id: PacketId, qos: Qos, refused: bool) {
+        match qos {
+            Qos::ExactlyOnce if refused => _ = self.unreleased.remove(&id),
+            Qos::ExactlyOnce => {}
+            _ => self.unacknowledged = self.unacknowledged.saturating_sub(1),
+        }
+    }
+
+    /// A PUBREL: whether the identifier was in use.
+    pub(super) fn on_release(&mut self, id: PacketId) -> bool {
+        self.unreleased.remove(&id)
+    }
+
+    fn topic<'a>(&mut self, publish: &Publish<'a>, settings: &Settings) -> Result<Topic<'a>, ReasonCode> {
+        let alias = publish.properties.topic_alias;
+        if alias.is_some_and(|alias| alias.get() > settings.topic_alias_maximum) {
+            // [MQTT5-3.3.2-9]
+            return Err(ReasonCode::TopicAliasInvalid);
+        }
+        if publish.topic.is_empty() {
+            // The codec lets an empty topic pass only with an alias.
+            let known = alias.and_then(|alias| self.aliases.get(&alias));
+            return known.cloned().map(Topic::Aliased).ok_or(ReasonCode::ProtocolError);
+        }
+        let topic = TopicRef::parse(publish.topic).map_err(|_| ReasonCode::TopicNameInvalid)?;
+        if topic.levels().count() > settings.topic_levels_max {
+            return Err(ReasonCode::TopicNameInvalid);
+        }
+        if let Some(alias) = alias {
+            self.aliases.insert(alias, TopicName::from(topic));
+        }
+        Ok(Topic::Named(topic))
+    }
+}

@@ -1,0 +1,447 @@
+//! One client's MQTT protocol state. Sans-io: packets and time in, encoded packets and requests out.
+//!
+//! A session outlives its connections when its expiry says so; between them it only queues. It publishes
+//! nothing and routes nothing itself: each packet leads to at most one [`Request`] to the driver, which
+//! answers with `on_published`, `on_subscribed` or `on_unsubscribed`.
+
+mod client_id;
+mod connect;
+mod copies;
+mod inbound;
+mod outbound;
+mod outbox;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod will;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+pub use client_id::{ClientId, ClientIdError};
+pub use connect::{Expiry, Negotiated};
+pub use copies::Copies;
+pub use inbound::Incoming;
+pub use outbound::Delivery;
+pub use outbox::{Outbox, Tally};
+pub use settings::Settings;
+pub use will::Will;
+
+use crate::codec::{
+    Disconnect, Packet, PacketId, ProtocolVersion, PubAck, PubComp, PubRec, Qos, ReasonCode, SubAck,
+    Subscribe, SubscribeOptions, UnsubAck, Unsubscribe, UserProperties,
+};
+use crate::message::Message;
+use crate::topic::SubscriptionFilter;
+use inbound::{Arrival, Inbound};
+use outbound::{Outbound, Window, release};
+
+/// What a packet asks of the driver.
+#[derive(Debug)]
+pub enum Request<'a> {
+    /// Nothing: the session has answered by itself.
+    None,
+    /// Publish; then call [`Session::on_published`] if it has a Packet Identifier.
+    Publish(Incoming<'a>),
+    /// Subscribe; then call [`Session::on_granted`] for each and [`Session::on_subscribed`] once.
+    Subscribe {
+        /// Of the SUBSCRIBE, for the SUBACK.
+        packet_id: PacketId,
+        /// One for each filter of the packet, in its order; an error stands for the filter's own code.
+        filters: Vec<Result<Subscription, ReasonCode>>,
+    },
+    /// Unsubscribe; then call [`Session::on_unsubscribed`].
+    Unsubscribe {
+        /// Of the UNSUBSCRIBE, for the UNSUBACK.
+        packet_id: PacketId,
+        /// One for each filter of the packet, in its order.
+        filters: Vec<Result<SubscriptionFilter, ReasonCode>>,
+    },
+    /// The client said goodbye: close the connection, then call [`Session::on_closed`].
+    Disconnect,
+}
+
+/// A subscription of one session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscription {
+    /// The Topic Filter, with its share if it has one.
+    pub filter: SubscriptionFilter,
+    /// QoS, No Local, Retain As Published, Retain Handling.
+    pub options: SubscribeOptions,
+    /// The Subscription Identifier.
+    pub id: Option<u32>,
+}
+
+/// What is left to do for a session whose connection ended.
+#[derive(Debug)]
+pub struct Farewell {
+    /// The Will, when it is to be published, and when.
+    pub will: Option<(Box<Will>, Instant)>,
+    /// When the session ends; `None` when it is kept for ever.
+    pub ends_at: Option<Instant>,
+}
+
+/// Why a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closing {
+    /// By the client's DISCONNECT, by the network, by time, or by this node.
+    Ended,
+    /// Another connection with the same Client Identifier took its place; it continues the session or not.
+    TakenOver {
+        /// Whether the new connection continues this session.
+        continues: bool,
+    },
+}
+
+/// The state that belongs to the present connection only.
+#[derive(Debug)]
+struct Connected {
+    version: ProtocolVersion,
+    window: Window,
+    problem_information: bool,
+    /// Whether a DISCONNECT came, after which nothing more is processed.
+    said_goodbye: bool,
+}
+
+/// A session [MQTT5-4.1].
+#[derive(Debug)]
+pub struct Session {
+    client_id: ClientId,
+    settings: Arc<Settings>,
+    connected: Option<Connected>,
+    expiry: Expiry,
+    will: Option<Box<Will>>,
+    subscriptions: BTreeMap<SubscriptionFilter, (SubscribeOptions, Option<u32>)>,
+    inbound: Inbound,
+    outbound: Outbound,
+}
+
+impl Session {
+    /// A new session for an accepted CONNECT; [`Session::on_connected`] starts it.
+    #[must_use]
+    pub fn new(negotiated: &Negotiated, settings: Arc<Settings>) -> Self {
+        Self {
+            client_id: negotiated.client_id.clone(),
+            settings,
+            connected: None,
+            expiry: negotiated.expiry,
+            will: None,
+            subscriptions: BTreeMap::new(),
+            inbound: Inbound::default(),
+            outbound: Outbound::default(),
+        }
+    }
+
+    /// Starts or resumes the session on a new connection: CONNACK, then what the client has not acknowledged.
+    pub fn on_connected(&mut self, now: Instant, negotiated: &Negotiated, present: bool, out: &mut Outbox) {
+        let version = negotiated.version;
+        out.push(version, &Packet::ConnAck(negotiated.connack(&self.settings, present)));
+        self.expiry = negotiated.expiry;
+        self.will.clone_from(&negotiated.will);
+        self.connected = Some(Connected {
+            version,
+            window: Window {
+                version,
+                inflight_max: self.settings.inflight_max.min(negotiated.client_receive_maximum),
+                packet_size_max: negotiated.client_packet_size_max,
+            },
+            problem_information: negotiated.problem_information,
+            said_goodbye: false,
+        });
+        self.inbound.on_connected();
+        self.outbound.on_connected();
+        self.pump(now, out);
+    }
+
+    /// The client's name.
+    #[must_use]
+    pub fn client_id(&self) -> &ClientId {
+        &self.client_id
+    }
+
+    /// The version of the present connection.
+    #[must_use]
+    pub fn version(&self) -> Option<ProtocolVersion> {
+        self.connected.as_ref().map(|connected| connected.version)
+    }
+
+    /// Whether the session outlives its connection.
+    #[must_use]
+    pub fn is_persistent(&self) -> bool {
+        self.expiry.is_persistent()
+    }
+
+    /// All subscriptions, by filter.
+    pub fn subscriptions(&self) -> impl Iterator<Item = Subscription> {
+        self.subscriptions.iter().map(|(filter, (options, id))| Subscription {
+            filter: filter.clone(),
+            options: *options,
+            id: *id,
+        })
+    }
+
+    /// Messages that wait for the client or for its acknowledgement.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.outbound.pending()
+    }
+
+    /// Takes one packet of the client.
+    ///
+    /// # Errors
+    /// The reason code with which the connection must be closed; nothing of the packet was done then.
+    pub fn on_packet<'a>(
+        &mut self,
+        now: Instant,
+        packet: Packet<'a>,
+        out: &mut Outbox,
+    ) -> Result<Request<'a>, ReasonCode> {
+        let Some(connected) = &mut self.connected else { return Ok(Request::None) };
+        if connected.said_goodbye {
+            return Ok(Request::None);
+        }
+        match packet {
+            Packet::Publish(publish) => {
+                match self.inbound.on_publish(now, connected.version, publish, &self.settings)? {
+                    Arrival::New(incoming) => return Ok(Request::Publish(incoming)),
+                    Arrival::Again(id) => self.push(out, &Packet::PubRec(received(id, ReasonCode::Success))),
+                }
+            }
+            Packet::PubAck(ack) => {
+                self.outbound.on_puback(ack.packet_id);
+                self.pump(now, out);
+            }
+            Packet::PubRec(ack) => self.on_pubrec(now, ack.packet_id, ack.reason, out),
+            Packet::PubRel(ack) => self.on_pubrel(ack.packet_id, out),
+            Packet::PubComp(ack) => {
+                self.outbound.on_pubcomp(ack.packet_id);
+                self.pump(now, out);
+            }
+            Packet::Subscribe(subscribe) => return self.on_subscribe(&subscribe),
+            Packet::Unsubscribe(unsubscribe) => return Ok(on_unsubscribe(&unsubscribe)),
+            Packet::PingReq => self.push(out, &Packet::PingResp),
+            Packet::Disconnect(disconnect) => return self.on_disconnect(&disconnect),
+            // A second CONNECT [MQTT5-3.1.0-2], an AUTH without a method agreed on [MQTT5-4.12.0-6], and what
+            // only a server may send.
+            Packet::Connect(_)
+            | Packet::Auth(_)
+            | Packet::ConnAck(_)
+            | Packet::SubAck(_)
+            | Packet::UnsubAck(_)
+            | Packet::PingResp => return Err(ReasonCode::ProtocolError),
+        }
+        Ok(Request::None)
+    }
+
+    /// The outcome of a [`Request::Publish`]. An error is told to MQTT 5 clients only; to older ones it is an
+    /// acknowledgement all the same, since theirs have no code.
+    pub fn on_published(&mut self, packet_id: PacketId, qos: Qos, reason: ReasonCode, out: &mut Outbox) {
+        self.inbound.on_published(packet_id, qos, reason.is_error());
+        let packet = match qos {
+            Qos::ExactlyOnce => Packet::PubRec(received(packet_id, reason)),
+            _ => Packet::PubAck(PubAck {
+                packet_id,
+                reason,
+                reason_string: None,
+                user: UserProperties::default(),
+            }),
+        };
+        self.push(out, &packet);
+    }
+
+    /// Records a subscription that the node has made. True when the filter is new to the session.
+    pub fn on_granted(&mut self, subscription: &Subscription) -> bool {
+        let value = (subscription.options, subscription.id);
+        self.subscriptions.insert(subscription.filter.clone(), value).is_none()
+    }
+
+    /// Whether the session has a subscription for this very filter.
+    #[must_use]
+    pub fn has_subscription(&self, filter: &SubscriptionFilter) -> bool {
+        self.subscriptions.contains_key(filter)
+    }
+
+    /// Whether one more subscription fits the limit.
+    #[must_use]
+    pub fn may_subscribe(&self, filter: &SubscriptionFilter) -> bool {
+        self.subscriptions.len() < self.settings.subscriptions_max || self.has_subscription(filter)
+    }
+
+    /// Forgets a subscription: the options it had, or `None` when there was none.
+    pub fn on_removed(&mut self, filter: &SubscriptionFilter) -> Option<SubscribeOptions> {
+        self.subscriptions.remove(filter).map(|(options, _)| options)
+    }
+
+    /// The outcome of a [`Request::Subscribe`]; `note` is shown to MQTT 5 clients as a user property.
+    pub fn on_subscribed(
+        &mut self,
+        packet_id: PacketId,
+        codes: &[ReasonCode],
+        note: Option<(&str, &str)>,
+        out: &mut Outbox,
+    ) {
+        let notes = note.map(|note| [note]);
+        let notes: &[(&str, &str)] = match &notes {
+            Some(notes) if self.shows_problems() => notes,
+            _ => &[],
+        };
+        let suback =
+            SubAck { packet_id, reason_string: None, user: UserProperties::from(notes), codes: codes.into() };
+        self.push(out, &Packet::SubAck(suback));
+    }
+
+    /// The outcome of a [`Request::Unsubscribe`].
+    pub fn on_unsubscribed(&mut self, packet_id: PacketId, codes: &[ReasonCode], out: &mut Outbox) {
+        let user = UserProperties::default();
+        let unsuback = UnsubAck { packet_id, reason_string: None, user, codes: codes.into() };
+        self.push(out, &Packet::UnsubAck(unsuback));
+    }
+
+    /// Takes one copy of a message for this client.
+    pub fn deliver(
+        &mut self,
+        now: Instant,
+        copies: &mut Copies<'_>,
+        delivery: &Delivery<'_>,
+        out: &mut Outbox,
+    ) {
+        let window = self.connected.as_ref().map(|connected| &connected.window);
+        self.outbound.deliver(now, copies, delivery, window, &self.settings, out);
+    }
+
+    /// Takes a retained message for one of the client's new subscriptions. False when there is no room for it
+    /// now: offer it again after the next acknowledgement, or when the outbox has been written.
+    pub fn deliver_retained(
+        &mut self,
+        now: Instant,
+        message: &Arc<Message>,
+        qos_max: Qos,
+        subscription_ids: &[u32],
+        out: &mut Outbox,
+    ) -> bool {
+        let Some(connected) = &self.connected else { return false };
+        // The flag is set whatever the subscription says: this is a retained message [MQTT5-3.3.1-8].
+        let delivery = Delivery { qos_max, retain: true, subscription_ids };
+        self.outbound.deliver_retained(now, message, &delivery, &connected.window, &self.settings, out)
+    }
+
+    /// Sends what was waiting for room in the outbox.
+    pub fn on_drained(&mut self, now: Instant, out: &mut Outbox) {
+        self.pump(now, out);
+    }
+
+    /// Appends the DISCONNECT by which this node closes the connection; older clients get none
+    /// [MQTT5-4.13.2-1].
+    pub fn say_goodbye(&mut self, reason: ReasonCode, out: &mut Outbox) {
+        let Some(connected) = &mut self.connected else { return };
+        if connected.version != ProtocolVersion::V5 || connected.said_goodbye {
+            return;
+        }
+        connected.said_goodbye = true;
+        let disconnect = Disconnect {
+            reason,
+            session_expiry: None,
+            reason_string: None,
+            server_reference: None,
+            user: UserProperties::default(),
+        };
+        self.push(out, &Packet::Disconnect(disconnect));
+    }
+
+    /// The connection is gone. Says what is left to do; `None` when it was gone already.
+    pub fn on_closed(&mut self, now: Instant, closing: Closing) -> Option<Farewell> {
+        self.connected.take()?;
+        let ends_at = match self.expiry {
+            Expiry::AtClose => Some(now),
+            Expiry::After(time) => now.checked_add(time),
+            Expiry::Never => None,
+        };
+        let will = self.will.take().and_then(|will| {
+            let at = now.checked_add(will.delay())?;
+            let at = match closing {
+                // [MQTT5-3.1.4-3]: a delayed Will is not published when the session goes on.
+                Closing::TakenOver { continues: true } if !will.delay().is_zero() => return None,
+                Closing::TakenOver { .. } => now,
+                // The delay or the end of the session, whichever comes first [MQTT5-3.1.3-9].
+                Closing::Ended => ends_at.map_or(at, |ends_at| at.min(ends_at)),
+            };
+            Some((will, at))
+        });
+        Some(Farewell { will, ends_at })
+    }
+
+    fn on_pubrec(&mut self, now: Instant, id: PacketId, reason: ReasonCode, out: &mut Outbox) {
+        let known = self.outbound.on_pubrec(id, reason);
+        if !reason.is_error() {
+            let reason = if known { ReasonCode::Success } else { ReasonCode::PacketIdentifierNotFound };
+            self.push(out, &Packet::PubRel(release(id, reason)));
+        }
+        self.pump(now, out);
+    }
+
+    fn on_pubrel(&mut self, packet_id: PacketId, out: &mut Outbox) {
+        let known = self.inbound.on_release(packet_id);
+        let reason = if known { ReasonCode::Success } else { ReasonCode::PacketIdentifierNotFound };
+        let user = UserProperties::default();
+        self.push(out, &Packet::PubComp(PubComp { packet_id, reason, reason_string: None, user }));
+    }
+
+    fn on_subscribe<'a>(&self, subscribe: &Subscribe<'_>) -> Result<Request<'a>, ReasonCode> {
+        let filters = subscribe.filters.iter().map(|entry| {
+            let filter =
+                SubscriptionFilter::parse(entry.filter).map_err(|_| ReasonCode::TopicFilterInvalid)?;
+            if filter.filter.as_str().split('/').count() > self.settings.topic_levels_max {
+                return Err(ReasonCode::TopicFilterInvalid);
+            }
+            if filter.share.is_some() {
+                return Err(ReasonCode::SharedSubscriptionsNotSupported);
+            }
+            Ok(Subscription { filter, options: entry.options, id: subscribe.subscription_id })
+        });
+        Ok(Request::Subscribe { packet_id: subscribe.packet_id, filters: filters.collect() })
+    }
+
+    fn on_disconnect<'a>(&mut self, disconnect: &Disconnect<'_>) -> Result<Request<'a>, ReasonCode> {
+        if let Some(seconds) = disconnect.session_expiry {
+            let expiry = self.expiry.changed_to(seconds, self.settings.session_expiry_max);
+            self.expiry = expiry.ok_or(ReasonCode::ProtocolError)?;
+        }
+        // With any other code the Will is published [MQTT5-3.14.4-3].
+        if disconnect.reason == ReasonCode::NormalDisconnection {
+            self.will = None;
+        }
+        if let Some(connected) = &mut self.connected {
+            connected.said_goodbye = true;
+        }
+        Ok(Request::Disconnect)
+    }
+
+    fn pump(&mut self, now: Instant, out: &mut Outbox) {
+        if let Some(connected) = &self.connected {
+            self.outbound.pump(now, &connected.window, &self.settings, out);
+        }
+    }
+
+    /// Appends a packet in the version of the present connection, none when there is no connection.
+    fn push(&self, out: &mut Outbox, packet: &Packet<'_>) {
+        if let Some(connected) = &self.connected {
+            out.push(connected.version, packet);
+        }
+    }
+
+    fn shows_problems(&self) -> bool {
+        self.connected.as_ref().is_some_and(|connected| connected.problem_information)
+    }
+}
+
+fn on_unsubscribe<'a>(unsubscribe: &Unsubscribe<'_>) -> Request<'a> {
+    let filters = unsubscribe.filters.iter();
+    let filters =
+        filters.map(|text| SubscriptionFilter::parse(text).map_err(|_| ReasonCode::TopicFilterInvalid));
+    Request::Unsubscribe { packet_id: unsubscribe.packet_id, filters: filters.collect() }
+}
+
+fn received<'a>(packet_id: PacketId, reason: ReasonCode) -> PubRec<'a> {
+    PubRec { packet_id, reason, reason_string: None, user: UserProperties::default() }
+}

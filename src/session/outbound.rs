@@ -1,0 +1,350 @@
+//! Messages to the client: the window of unacknowledged ones and the queue behind it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::copies::{Address, Copies, encode_message, is_expired, message_len};
+use super::outbox::Outbox;
+use super::settings::Settings;
+use crate::codec::{Packet, PacketId, ProtocolVersion, PubRel, Qos, ReasonCode, UserProperties};
+use crate::message::Message;
+
+/// How a subscription wants its copy.
+#[derive(Clone, Copy, Debug)]
+pub struct Delivery<'a> {
+    /// The highest QoS that the matching subscriptions grant.
+    pub qos_max: Qos,
+    /// The RETAIN flag of the copy.
+    pub retain: bool,
+    /// The identifiers of all matching subscriptions that have one [MQTT5-3.3.4-3].
+    pub subscription_ids: &'a [u32],
+}
+
+/// The limits of the present connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Window {
+    pub(super) version: ProtocolVersion,
+    pub(super) inflight_max: u16,
+    pub(super) packet_size_max: u32,
+}
+
+/// A message that waits, or waits for its acknowledgement.
+#[derive(Debug)]
+struct Pending {
+    message: Arc<Message>,
+    qos: Qos,
+    retain: bool,
+    subscription_ids: Option<Box<[u32]>>,
+}
+
+/// How far a QoS 1 or 2 delivery has come.
+#[derive(Debug)]
+enum Stage {
+    /// PUBLISH is to be acknowledged (PUBACK or PUBREC).
+    Published(Pending),
+    /// PUBREC came: PUBREL is to be acknowledged (PUBCOMP).
+    Released,
+}
+
+#[derive(Debug)]
+struct Inflight {
+    id: PacketId,
+    stage: Stage,
+    /// Sent on the present connection; false after a reconnect until it is sent again.
+    sent: bool,
+}
+
+/// State of the direction to the client.
+#[derive(Debug, Default)]
+pub(super) struct Outbound {
+    last_id: u16,
+    /// Whether identifiers went round past an entry that is still unacknowledged.
+    lapped: bool,
+    inflight: VecDeque<Inflight>,
+    /// How many of `inflight` were sent on the present connection.
+    sent: usize,
+    queue: VecDeque<Pending>,
+    queue_bytes: usize,
+}
+
+impl Outbound {
+    /// Messages that wait or are unacknowledged.
+    pub(super) fn pending(&self) -> usize {
+        let unacknowledged = self.inflight.iter().filter(|entry| matches!(entry.stage, Stage::Published(_)));
+        self.queue.len() + unacknowledged.count()
+    }
+
+    /// A new connection: everything unacknowledged is sent again, in the original order [MQTT5-4.4.0-1].
+    pub(super) fn on_connected(&mut self) {
+        self.inflight.iter_mut().for_each(|entry| entry.sent = false);
+        self.sent = 0;
+    }
+
+    /// Takes one copy. `window` is `None` while the client is away.
+    pub(super) fn deliver(
+        &mut self,
+        now: Instant,
+        copies: &mut Copies<'_>,
+        delivery: &Delivery<'_>,
+        window: Option<&Window>,
+        settings: &Settings,
+        out: &mut Outbox,
+    ) {
+        let qos = copies.publication().qos.min(delivery.qos_max);
+        if qos == Qos::AtMostOnce {
+            deliver_at_most_once(copies, delivery, window, settings, out);
+            return;
+        }
+        let open = window.filter(|window| {
+            self.queue.is_empty() && self.has_room(window) && out.len() < settings.outbox_bytes_max
+        });
+        let Some(window) = open else {
+            self.enqueue(copies, qos, delivery, settings, out);
+            return;
+        };
+        let id = self.next_id();
+        let address = Address {
+            version: window.version,
+            qos,
+            retain: delivery.retain,
+            packet_id: Some(id),
+            subscription_ids: delivery.subscription_ids,
+        };
+        if is_expired(copies.publication(), now) {
+            out.tally.expired += 1;
+            return;
+        }
+        if copies.encoded_len(&address) > window.packet_size_max as usize {
+            out.tally.too_large += 1;
+            return;
+        }
+        copies.encode(&address, out.bytes_mut());
+        out.tally.delivered += 1;
+        let pending = Pending::new(copies.message(), qos, delivery);
+        self.inflight.push_back(Inflight { id, stage: Stage::Published(pending), sent: true });
+        self.sent += 1;
+    }
+
+    /// Takes a retained message for a new subscription. False when there is no room for it now.
+    pub(super) fn deliver_retained(
+        &mut self,
+        now: Instant,
+        message: &Arc<Message>,
+        delivery: &Delivery<'_>,
+        window: &Window,
+        settings: &Settings,
+        out: &mut Outbox,
+    ) -> bool {
+        if out.len() >= settings.outbox_bytes_max {
+            return false;
+        }
+        let qos = message.qos().min(delivery.qos_max);
+        let pending = Pending::new(Arc::clone(message), qos, delivery);
+        if qos == Qos::AtMostOnce {
+            out.tally.delivered += u32::from(pending.send(now, window, None, false, out));
+            return true;
+        }
+        let waits = !self.queue.is_empty() || self.sent < self.inflight.len();
+        if waits || !self.has_room(window) {
+            return false;
+        }
+        self.start(now, window, pending, out);
+        true
+    }
+
+    /// Sends what the window and the outbox have room for: first what was unacknowledged when the last
+    /// connection ended, then the queue.
+    pub(super) fn pump(&mut self, now: Instant, window: &Window, settings: &Settings, out: &mut Outbox) {
+        if self.sent < self.inflight.len() {
+            self.resend(now, window, settings, out);
+        }
+        while self.has_room(window)
+            && self.sent == self.inflight.len()
+            && out.len() < settings.outbox_bytes_max
+        {
+            let Some(pending) = self.queue.pop_front() else { break };
+            self.queue_bytes -= pending.message.bytes();
+            self.start(now, window, pending, out);
+        }
+        if self.queue.is_empty() && self.queue.capacity() > 64 {
+            self.queue = VecDeque::new();
+        }
+    }
+
+    /// Sends a QoS 1 or 2 message for the first time.
+    fn start(&mut self, now: Instant, window: &Window, pending: Pending, out: &mut Outbox) {
+        let id = self.next_id();
+        if pending.send(now, window, Some(id), false, out) {
+            out.tally.delivered += 1;
+            self.inflight.push_back(Inflight { id, stage: Stage::Published(pending), sent: true });
+            self.sent += 1;
+        }
+    }
+
+    fn resend(&mut self, now: Instant, window: &Window, settings: &Settings, out: &mut Outbox) {
+        let mut index = self.inflight.iter().position(|entry| !entry.sent).unwrap_or(self.inflight.len());
+        while index < self.inflight.len() && self.has_room(window) && out.len() < settings.outbox_bytes_max {
+            let entry = &mut self.inflight[index];
+            let keep = match &entry.stage {
+                Stage::Published(pending) => pending.send(now, window, Some(entry.id), true, out),
+                Stage::Released => {
+                    out.push(window.version, &Packet::PubRel(release(entry.id, ReasonCode::Success)));
+                    true
+                }
+            };
+            if keep {
+                entry.sent = true;
+                self.sent += 1;
+                index += 1;
+            } else {
+                self.inflight.remove(index);
+            }
+        }
+    }
+
+    /// PUBACK: true when a QoS 1 message waited for it.
+    pub(super) fn on_puback(&mut self, id: PacketId) -> bool {
+        self.finish(id, |stage| matches!(stage, Stage::Published(pending) if pending.qos == Qos::AtLeastOnce))
+    }
+
+    /// PUBREC. False when the identifier is unknown. An error code ends the flow [MQTT5-4.3.3-4].
+    pub(super) fn on_pubrec(&mut self, id: PacketId, reason: ReasonCode) -> bool {
+        if reason.is_error() {
+            return self.finish(
+                id,
+                |stage| matches!(stage, Stage::Published(pending) if pending.qos == Qos::ExactlyOnce),
+            );
+        }
+        let Some(entry) = self.inflight.iter_mut().find(|entry| entry.id == id) else { return false };
+        match &entry.stage {
+            Stage::Published(pending) if pending.qos == Qos::ExactlyOnce => entry.stage = Stage::Released,
+            Stage::Published(_) => return false,
+            Stage::Released => {}
+        }
+        true
+    }
+
+    /// PUBCOMP: true when a released message waited for it.
+    pub(super) fn on_pubcomp(&mut self, id: PacketId) -> bool {
+        self.finish(id, |stage| matches!(stage, Stage::Released))
+    }
+
+    fn finish(&mut self, id: PacketId, expected: impl Fn(&Stage) -> bool) -> bool {
+        // Acknowledgements come in the order of the messages, so the first entry is the usual one.
+        let Some(index) = self.inflight.iter().position(|entry| entry.id == id) else { return false };
+        if !expected(&self.inflight[index].stage) {
+            return false;
+        }
+        if let Some(entry) = self.inflight.remove(index) {
+            self.sent -= usize::from(entry.sent);
+        }
+        true
+    }
+
+    fn enqueue(
+        &mut self,
+        copies: &mut Copies<'_>,
+        qos: Qos,
+        delivery: &Delivery<'_>,
+        settings: &Settings,
+        out: &mut Outbox,
+    ) {
+        let message = copies.message();
+        let bytes = message.bytes();
+        let full =
+            self.queue.len() >= settings.queue_len_max || self.queue_bytes + bytes > settings.queue_bytes_max;
+        if full {
+            out.tally.queue_full += 1;
+            return;
+        }
+        self.queue_bytes += bytes;
+        self.queue.push_back(Pending::new(message, qos, delivery));
+    }
+
+    fn has_room(&self, window: &Window) -> bool {
+        self.sent < usize::from(window.inflight_max)
+    }
+
+    /// The next Packet Identifier that is not in use [MQTT5-2.2.1-4]. One is free: the window is narrower than
+    /// the range of identifiers, and it is not full.
+    fn next_id(&mut self) -> PacketId {
+        if self.inflight.is_empty() {
+            self.lapped = false;
+        }
+        loop {
+            self.last_id = self.last_id.wrapping_add(1);
+            let Some(id) = PacketId::new(self.last_id) else { continue };
+            // Identifiers grow from the oldest entry to the newest, so the next one can only meet the oldest.
+            // Once it has, the order says nothing any more and all are compared until the window is empty.
+            self.lapped |= self.inflight.front().is_some_and(|oldest| oldest.id == id);
+            if !self.lapped || !self.inflight.iter().any(|entry| entry.id == id) {
+                return id;
+            }
+        }
+    }
+}
+
+impl Pending {
+    fn new(message: Arc<Message>, qos: Qos, delivery: &Delivery<'_>) -> Self {
+        let ids = delivery.subscription_ids;
+        let subscription_ids = (!ids.is_empty()).then(|| ids.into());
+        Self { message, qos, retain: delivery.retain, subscription_ids }
+    }
+
+    /// Appends the PUBLISH. False, and counted, when the message cannot be sent any more.
+    fn send(&self, now: Instant, window: &Window, id: Option<PacketId>, dup: bool, out: &mut Outbox) -> bool {
+        let address = Address {
+            version: window.version,
+            qos: self.qos,
+            retain: self.retain,
+            packet_id: id,
+            subscription_ids: self.subscription_ids.as_deref().unwrap_or_default(),
+        };
+        if message_len(&self.message, now, &address) > window.packet_size_max as usize {
+            out.tally.too_large += 1;
+            return false;
+        }
+        let sent = encode_message(&self.message, now, &address, dup, out.bytes_mut());
+        if !sent {
+            out.tally.expired += 1;
+        }
+        sent
+    }
+}
+
+fn deliver_at_most_once(
+    copies: &mut Copies<'_>,
+    delivery: &Delivery<'_>,
+    window: Option<&Window>,
+    settings: &Settings,
+    out: &mut Outbox,
+) {
+    let Some(window) = window else {
+        out.tally.offline += 1;
+        return;
+    };
+    if out.len() >= settings.outbox_bytes_max {
+        out.tally.outbox_full += 1;
+        return;
+    }
+    let address = Address {
+        version: window.version,
+        qos: Qos::AtMostOnce,
+        retain: delivery.retain,
+        packet_id: None,
+        subscription_ids: delivery.subscription_ids,
+    };
+    let may_be_too_large = window.packet_size_max != u32::MAX;
+    if may_be_too_large && copies.encoded_len(&address) > window.packet_size_max as usize {
+        out.tally.too_large += 1;
+        return;
+    }
+    copies.encode(&address, out.bytes_mut());
+    out.tally.delivered += 1;
+}
+
+/// A PUBREL without further words.
+pub(super) fn release<'a>(packet_id: PacketId, reason: ReasonCode) -> PubRel<'a> {
+    PubRel { packet_id, reason, reason_string: None, user: UserProperties::default() }
+}

@@ -1,0 +1,63 @@
+//! The Will Message: what is published when a client goes without saying goodbye.
+
+use std::time::{Duration, Instant};
+
+use crate::codec::{self, ReasonCode};
+use crate::message::Publication;
+use crate::topic::TopicName;
+
+/// A Will as the session keeps it [MQTT5-3.1.2.5].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Will {
+    topic: TopicName,
+    payload: Box<[u8]>,
+    qos: codec::Qos,
+    retain: bool,
+    properties: Box<[u8]>,
+    message_expiry: Option<Duration>,
+    delay: Duration,
+}
+
+impl Will {
+    /// Takes over what the CONNECT said.
+    ///
+    /// # Errors
+    /// 0x90 when the topic is not a Topic Name that this node takes.
+    pub(super) fn new(will: &codec::Will<'_>, levels_max: usize) -> Result<Self, ReasonCode> {
+        let topic = TopicName::parse(will.topic).map_err(|_| ReasonCode::TopicNameInvalid)?;
+        if topic.as_ref().levels().count() > levels_max {
+            return Err(ReasonCode::TopicNameInvalid);
+        }
+        let seconds = |seconds: u32| Duration::from_secs(u64::from(seconds));
+        Ok(Self {
+            topic,
+            payload: will.payload.into(),
+            qos: will.qos,
+            retain: will.retain,
+            properties: will.properties.forwarded().into(),
+            message_expiry: will.properties.message_expiry.map(seconds),
+            delay: will.properties.delay.map(seconds).unwrap_or_default(),
+        })
+    }
+
+    /// How long after the end of the connection it is published, unless the session ends before
+    /// [MQTT5-3.1.3.2.2].
+    #[must_use]
+    pub fn delay(&self) -> Duration {
+        self.delay
+    }
+
+    /// The message, published `now` in the name of `publisher`.
+    #[must_use]
+    pub fn publication<'a>(&'a self, now: Instant, publisher: &'a str) -> Publication<'a> {
+        Publication {
+            topic: self.topic.as_ref(),
+            payload: &self.payload,
+            qos: self.qos,
+            retain: self.retain,
+            properties: &self.properties,
+            expires_at: self.message_expiry.and_then(|expiry| now.checked_add(expiry)),
+            publisher: Some(publisher),
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! What outlives the process.
+
+mod identity;
+
+pub use identity::{DataDir, DataDirError, Incarnation};

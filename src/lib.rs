@@ -3,6 +3,7 @@
 //! ARCHITECTURE.md is the map of the modules below and of what each may import.
 
 pub mod auth;
+pub mod broker;
 pub mod cli;
 pub mod cluster;
 pub mod codec;
@@ -11,6 +12,7 @@ pub mod http;
 pub mod message;
 pub mod metrics;
 pub mod net;
+pub mod server;
 pub mod session;
 pub mod storage;
 pub mod tasks;

@@ -169,3 +169,110 @@ fn parse_have(text: &str) -> Option<Vec<(NodeId, Position)>> {
 fn decode(text: &str) -> Option<Vec<u8>> {
     if text.len() > VALUE_BYTES_MAX { None } else { BASE64.decode(text).ok() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn position(n: u64) -> Position {
+        Position { incarnation: 1_700_000_000_000 + n, seq: n }
+    }
+
+    fn full(peers: u128) -> Advertised {
+        Advertised {
+            digest: Some(Digest { position: position(9), count: u64::MAX, hash: u64::MAX }),
+            have: (0..peers).map(|n| (NodeId::new(n << 96), position(n as u64))).collect(),
+            recent: vec![vec![7; RECENT_BYTES_MAX]; RECENT_MAX],
+            http: Some("127.0.0.1:8080".to_owned()),
+            leaving: false,
+        }
+    }
+
+    /// What a peer gets to read, as chitchat orders it.
+    fn published(advertised: &Advertised, start: usize) -> Vec<(String, String)> {
+        let mut published = initial("node1", "[2001:db8::1%eth0]:7946");
+        let (values, _) = values(advertised, start);
+        let ring = RING_KEYS.into_iter().zip(ring_values(&advertised.recent));
+        published.extend(values.into_iter().chain(ring).map(|(key, value)| (key.to_owned(), value)));
+        published.sort();
+        published
+    }
+
+    #[test]
+    fn what_is_advertised_arrives() {
+        for advertised in
+            [full(3), Advertised::default(), Advertised { leaving: true, ..full(HAVE_MAX as u128) }]
+        {
+            let parsed = parse(&published(&advertised, 0));
+            assert_eq!(parsed.advertised, advertised);
+            assert_eq!(parsed.name.as_deref(), Some("node1"));
+            assert_eq!(parsed.mesh_address.as_deref(), Some("[2001:db8::1%eth0]:7946"));
+            assert!(!parsed.malformed);
+        }
+    }
+
+    #[test]
+    fn a_node_takes_little_room() {
+        let published = published(&full(500), 3);
+        let bytes: usize = published.iter().map(|(key, value)| key.len() + value.len()).sum();
+        assert!(bytes <= 1_300, "{bytes} bytes");
+        assert!(published.iter().all(|(_, value)| value.len() <= VALUE_BYTES_MAX));
+        assert!(ring_values(&full(0).recent).iter().all(|value| value.len() <= 200));
+    }
+
+    #[test]
+    fn many_positions_take_turns() {
+        let advertised = full(2 * HAVE_MAX as u128 + 1);
+        let (mut start, mut shown) = (0, Vec::new());
+        for _ in 0..3 {
+            shown.extend(parse(&published(&advertised, start)).advertised.have);
+            (_, start) = values(&advertised, start);
+        }
+        for entry in &advertised.have {
+            assert!(shown.contains(entry), "{entry:?}");
+        }
+    }
+
+    #[test]
+    fn a_delta_too_long_for_the_ring_stays_out() {
+        let recent = [vec![1; RECENT_BYTES_MAX + 1], vec![2; RECENT_BYTES_MAX]];
+        assert_eq!(ring_values(&recent), [BASE64.encode(&recent[1])]);
+        let many: Vec<Vec<u8>> = (0..9).map(|n| vec![n]).collect();
+        assert_eq!(ring_values(&many), ["BQ", "Bg", "Bw", "CA"]);
+    }
+
+    #[test]
+    fn a_malformed_value_counts_as_absent() {
+        let control = "line\nbreak".to_owned();
+        for (key, value) in [
+            ("name", String::new()),
+            ("name", control),
+            ("name", "n".repeat(NAME_BYTES_MAX + 1)),
+            ("mesh", String::new()),
+            ("mesh", "host".to_owned()),
+            ("mesh", "host:0".to_owned()),
+            ("mesh", "host:65536".to_owned()),
+            ("mesh", "ho st:1".to_owned()),
+            ("mesh", ":1".to_owned()),
+            ("mesh", format!("{}:1", "h".repeat(ADDRESS_BYTES_MAX))),
+            ("http", "é:1".to_owned()),
+            ("rt", String::new()),
+            ("rt", "1:2:3".to_owned()),
+            ("rt", "1:2:3:4:5".to_owned()),
+            ("rt", "1:2:3:g".to_owned()),
+            ("rt", "1:2:3:10000000000000000".to_owned()),
+            ("vv", "AAAA".to_owned()),
+            ("vv", "!".to_owned()),
+            ("d3", "A".to_owned()),
+            ("bye", "yes".to_owned()),
+        ] {
+            let parsed = parse(&[(key.to_owned(), value.clone())]);
+            assert_eq!(parsed, Parsed { malformed: true, ..Parsed::default() }, "{key} = {value:?}");
+        }
+    }
+
+    #[test]
+    fn keys_of_a_later_version_do_no_harm() {
+        assert_eq!(parse(&[("x0".to_owned(), "\u{1f426}".to_owned())]), Parsed::default());
+    }
+}

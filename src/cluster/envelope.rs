@@ -341,3 +341,246 @@ pub(super) fn node_id(text: &str) -> Option<NodeId> {
     let has_capitals = text.bytes().any(|byte| byte.is_ascii_uppercase());
     if has_capitals { None } else { text.parse().ok() }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use chitchat::{ChitchatMessage, Deserializable};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::net::clock;
+
+    const ME: u128 = 1;
+    const PEER: u128 = 2;
+    const SYN: u8 = 0;
+    pub(in crate::cluster) const SYN_ACK: u8 = 1;
+    pub(in crate::cluster) const ACK: u8 = 2;
+    const OWN_VERSION: u64 = 5;
+
+    fn inspector() -> Inspector {
+        let own_version = Arc::new(AtomicU64::new(OWN_VERSION));
+        Inspector::new(NodeId::new(ME), 1, "flock".to_owned(), own_version, Duration::from_secs(60))
+    }
+
+    fn inspect(inspector: &mut Inspector, message: &[u8]) -> Result<Option<SocketAddr>, EnvelopeError> {
+        inspector.inspect(clock::now(), NodeId::new(PEER), 1, message)
+    }
+
+    #[track_caller]
+    fn check(message: &[u8], expected: Result<Option<SocketAddr>, EnvelopeError>) {
+        assert_eq!(inspect(&mut inspector(), message), expected);
+        if expected.is_ok() {
+            // The tests know the format as well as the crate does.
+            ChitchatMessage::deserialize(&mut &message[..]).unwrap();
+        }
+    }
+
+    pub(in crate::cluster) fn envelope(kind: u8, parts: &[&[u8]]) -> Vec<u8> {
+        let mut bytes = vec![0x53, 0xb0, 0, kind];
+        parts.iter().for_each(|part| bytes.extend_from_slice(part));
+        bytes
+    }
+
+    fn text(text: &str) -> Vec<u8> {
+        [&(text.len() as u16).to_le_bytes(), text.as_bytes()].concat()
+    }
+
+    fn process(id: u128, incarnation: u64) -> Vec<u8> {
+        let mut bytes = text(&format!("{id:032x}"));
+        bytes.extend_from_slice(&incarnation.to_le_bytes());
+        bytes.extend_from_slice(&[4, 127, 0, 0, 1, 1, 2]);
+        bytes
+    }
+
+    fn numbers(numbers: &[u64]) -> Vec<u8> {
+        numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
+    }
+
+    pub(in crate::cluster) fn digest(ids: &[u128]) -> Vec<u8> {
+        let mut bytes = (ids.len() as u16).to_le_bytes().to_vec();
+        for &id in ids {
+            bytes.extend(process(id, 1));
+            bytes.extend(numbers(&[9, 0, 3]));
+        }
+        bytes
+    }
+
+    fn peer_digest() -> Vec<u8> {
+        digest(&[PEER])
+    }
+
+    pub(in crate::cluster) fn node(id: u128) -> Vec<u8> {
+        [vec![0], process(id, 1), numbers(&[0, 0])].concat()
+    }
+
+    pub(in crate::cluster) fn key_value(key: &str, value: &str, version: u64) -> Vec<u8> {
+        [vec![1], text(key), text(value), numbers(&[version]), vec![0]].concat()
+    }
+
+    pub(in crate::cluster) fn set_max_version(version: u64) -> Vec<u8> {
+        [vec![2], numbers(&[version])].concat()
+    }
+
+    pub(in crate::cluster) fn delta(ops: &[Vec<u8>]) -> Vec<u8> {
+        let bytes = ops.concat();
+        [vec![2], (bytes.len() as u16).to_le_bytes().to_vec(), bytes, vec![0]].concat()
+    }
+
+    fn compressed_block(bytes: &[u8]) -> Vec<u8> {
+        let compressed = zstd::bulk::compress(bytes, 0).unwrap();
+        [vec![1], (compressed.len() as u16).to_le_bytes().to_vec(), compressed].concat()
+    }
+
+    fn ack(ops: &[Vec<u8>]) -> Vec<u8> {
+        envelope(ACK, &[&delta(ops)])
+    }
+
+    #[test]
+    fn what_nodes_say_to_each_other_passes() {
+        let address = Some(SocketAddr::from(([127, 0, 0, 1], 0x201)));
+        check(&envelope(SYN, &[&digest(&[ME, PEER]), &text("flock")]), Ok(address));
+        let ops =
+            [node(PEER), key_value("name", "n", 1), key_value("d0", "", 3), node(3), set_max_version(2)];
+        check(&envelope(SYN_ACK, &[&peer_digest(), &delta(&ops)]), Ok(address));
+        check(&ack(&ops), Ok(None));
+        let compressed = [compressed_block(&ops.concat()), vec![0]].concat();
+        check(&envelope(ACK, &[&compressed]), Ok(None));
+        check(&envelope(ACK, &[&[0]]), Ok(None));
+    }
+
+    #[test]
+    fn another_format_is_refused() {
+        check(b"", Err(EnvelopeError::Truncated));
+        check(&[0, 0, 0, ACK, 0], Err(EnvelopeError::Format));
+        check(&[0x53, 0xb0, 1, ACK, 0], Err(EnvelopeError::Format));
+        check(&envelope(3, &[]), Err(EnvelopeError::Format));
+        check(&envelope(ACK, &[&[0, 0]]), Err(EnvelopeError::Trailing));
+        check(&envelope(SYN, &[&peer_digest(), &text("flock2")]), Err(EnvelopeError::Cluster));
+    }
+
+    #[test]
+    fn a_truncated_message_is_refused_at_every_length() {
+        let ops = [node(PEER), key_value("name", "n", 1)];
+        let whole = envelope(SYN_ACK, &[&peer_digest(), &delta(&ops)]);
+        for len in 0..whole.len() {
+            assert!(inspect(&mut inspector(), &whole[..len]).is_err(), "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn processes_are_named_in_one_way() {
+        let entry = |name: &str, address: &[u8]| {
+            [vec![1, 0], text(name), numbers(&[1]), address.to_vec(), numbers(&[9, 0, 3])].concat()
+        };
+        let id = format!("{PEER:032x}");
+        let v4 = [4, 127, 0, 0, 1, 1, 2];
+        for (entry, expected) in [
+            (entry("node1", &v4), EnvelopeError::Identity),
+            (entry("", &v4), EnvelopeError::Identity),
+            (entry(&format!("{:032X}", 0xabc), &v4), EnvelopeError::Identity),
+            (entry(&id, &[5, 127, 0, 0, 1, 1, 2]), EnvelopeError::Identity),
+            (entry(&id, &[4, 127, 0, 0, 1, 0, 0]), EnvelopeError::Identity),
+            (entry(&id, &[4, 0, 0, 0, 0, 1, 2]), EnvelopeError::Identity),
+            (digest(&[3]), EnvelopeError::SenderMissing),
+        ] {
+            check(&envelope(SYN, &[&entry, &text("flock")]), Err(expected));
+        }
+    }
+
+    #[test]
+    fn counts_stay_where_nothing_can_overflow() {
+        for counts in [[u64::MAX, 0, 3], [9, 1, 3], [9, 0, u64::MAX]] {
+            let digest = [vec![1, 0], process(PEER, 1), numbers(&counts)].concat();
+            check(&envelope(SYN, &[&digest, &text("flock")]), Err(EnvelopeError::Count));
+        }
+        check(&ack(&[node(3), key_value("name", "n", u64::MAX)]), Err(EnvelopeError::Count));
+        check(&ack(&[node(3), set_max_version(u64::MAX)]), Err(EnvelopeError::Count));
+        check(&ack(&[node(3), key_value("name", "n", 0)]), Err(EnvelopeError::Count));
+        check(
+            &ack(&[node(3), key_value("name", "n", 2), key_value("mesh", "n", 2)]),
+            Err(EnvelopeError::Count),
+        );
+        // The order in which chitchat 0.11.2 asserts.
+        check(&ack(&[node(3), key_value("name", "n", 2), set_max_version(1)]), Err(EnvelopeError::Count));
+        let mut deleted = key_value("name", "n", 2);
+        *deleted.last_mut().unwrap() = 1;
+        check(&ack(&[node(3), deleted]), Err(EnvelopeError::Count));
+        let collected = [vec![0], process(3, 1), numbers(&[1, 0])].concat();
+        check(&ack(&[collected]), Err(EnvelopeError::Count));
+    }
+
+    #[test]
+    fn keys_are_known_and_values_short() {
+        for key in ["", "é", "nam", "Name", "d4"] {
+            check(&ack(&[node(3), key_value(key, "v", 1)]), Err(EnvelopeError::KeyValue));
+        }
+        let longest = "v".repeat(VALUE_BYTES_MAX);
+        check(&ack(&[node(3), key_value("x3", &longest, 1)]), Ok(None));
+        check(&ack(&[node(3), key_value("rt", &format!("{longest}v"), 1)]), Err(EnvelopeError::KeyValue));
+        check(&ack(&[key_value("name", "v", 1)]), Err(EnvelopeError::Delta));
+    }
+
+    #[test]
+    fn nobody_knows_more_of_a_node_than_itself() {
+        check(&ack(&[node(ME), key_value("name", "n", OWN_VERSION)]), Ok(None));
+        check(&ack(&[node(ME), key_value("name", "n", OWN_VERSION + 1)]), Err(EnvelopeError::OwnState));
+        check(&ack(&[node(ME), set_max_version(OWN_VERSION + 1)]), Err(EnvelopeError::OwnState));
+    }
+
+    #[test]
+    fn nodes_are_counted_over_all_messages() {
+        let (mut inspector, now) = (inspector(), clock::now());
+        let mut say = |now, ids: Vec<u128>| {
+            let message = envelope(SYN, &[&digest(&ids), &text("flock")]);
+            inspector.inspect(now, NodeId::new(PEER), 1, &message).map(|_| ())
+        };
+        let first: Vec<u128> = (PEER..PEER + 500).collect();
+        assert_eq!(say(now, first.clone()), Ok(()));
+        assert_eq!(say(now, first), Ok(()), "no new ones");
+        let more: Vec<u128> = std::iter::once(PEER).chain(10_000..10_000 + 100).collect();
+        assert_eq!(say(now, more.clone()), Err(EnvelopeError::TooManyNodes));
+        assert_eq!(say(now, vec![PEER]), Ok(()), "those who are known still count");
+        let later = now + Duration::from_secs(61);
+        assert_eq!(say(later, more), Ok(()), "the silent ones are forgotten");
+        let too_many: Vec<u128> = (PEER..=PEER + NODES_MAX as u128).collect();
+        assert_eq!(say(later, too_many), Err(EnvelopeError::TooManyNodes));
+    }
+
+    #[test]
+    fn a_small_message_cannot_become_a_large_one() {
+        let full = vec![0; BLOCK_BYTES_MAX + 1];
+        let bomb = [compressed_block(&full), vec![0]].concat();
+        check(&envelope(ACK, &[&bomb]), Err(EnvelopeError::Delta));
+        let many = compressed_block(&full[1..]).repeat(2_000);
+        assert!(many.len() < 65_507);
+        check(&envelope(ACK, &[&many, &[0]]), Err(EnvelopeError::Delta));
+        check(&envelope(ACK, &[&[2, 0, 0].repeat(20_000), &[0]]), Err(EnvelopeError::Delta));
+        check(&envelope(ACK, &[&[1, 3, 0, 1, 2, 3, 0]]), Err(EnvelopeError::Delta));
+        check(&envelope(ACK, &[&[7, 0, 0, 0]]), Err(EnvelopeError::Delta));
+    }
+
+    proptest! {
+        /// Whatever passes, chitchat deserializes or refuses without a panic.
+        #[test]
+        fn arbitrary_messages_do_not_panic(kind in 0..4u8, bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let message = envelope(kind, &[&bytes]);
+            if inspect(&mut inspector(), &message).is_ok() {
+                let _ = ChitchatMessage::deserialize(&mut message.as_slice());
+            }
+        }
+
+        /// The same for messages that were right before some bytes changed.
+        #[test]
+        fn mutated_messages_do_not_panic(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6)) {
+            let ops = [node(PEER), key_value("name", "n", 1), key_value("d0", "", 3), node(3), set_max_version(2)];
+            let mut message = envelope(SYN_ACK, &[&peer_digest(), &delta(&ops)]);
+            for (index, byte) in changes {
+                let index = index.index(message.len());
+                message[index] = byte;
+            }
+            if inspect(&mut inspector(), &message).is_ok() {
+                let _ = ChitchatMessage::deserialize(&mut message.as_slice());
+            }
+        }
+    }
+}

@@ -44,7 +44,7 @@ pub struct Advertised {
     pub recent: Vec<Vec<u8>>,
     /// Address of the HTTP interface, `host:port`.
     pub http: Option<String>,
-    /// The node is leaving on purpose: no need to wait for its heartbeat to fail.
+    /// The node is leaving on purpose: no need to wait for its heartbeat to fail. Never taken back.
     pub leaving: bool,
 }
 
@@ -110,7 +110,7 @@ pub enum GossipError {
     /// Peers cannot send to this address.
     #[error("{0} cannot be advertised to peers: name an address that they can reach (cluster.advertise)")]
     Advertise(SocketAddr),
-    /// The node's name or mesh address is too long or empty.
+    /// The name of the node or the cluster or the mesh address is too long or empty.
     #[error("{what} must have 1 to {max} bytes")]
     Length {
         /// Which one.
@@ -123,7 +123,7 @@ pub enum GossipError {
     Start(String),
 }
 
-/// Longest node name, in bytes.
+/// Longest name of a node or a cluster, in bytes.
 pub const NAME_BYTES_MAX: usize = 128;
 /// Longest mesh or HTTP address: a DNS name, a colon, a port.
 pub const ADDRESS_BYTES_MAX: usize = 253 + 6;
@@ -138,7 +138,7 @@ const HEARTBEAT_GAP_MAX: Duration = Duration::from_secs(10);
 const SEED_INTERVAL_ALONE: Duration = Duration::from_secs(1);
 const SEED_INTERVAL: Duration = Duration::from_secs(5);
 /// What `stop` gives the goodbye, and then chitchat to end.
-const GOODBYE_MAX: Duration = Duration::from_millis(500);
+const GOODBYE: Duration = Duration::from_millis(300);
 const STOP_MAX: Duration = Duration::from_secs(1);
 
 /// Membership by chitchat.
@@ -165,7 +165,6 @@ impl Gossip {
     ///
     /// # Errors
     /// The address cannot be bound or advertised, or the name or the mesh address is too long.
-    #[expect(clippy::too_many_arguments, reason = "called once, each of another kind")]
     pub async fn start(
         settings: GossipSettings,
         id: NodeId,
@@ -175,6 +174,7 @@ impl Gossip {
         metrics: &Metrics,
         tasks: &Tasks,
     ) -> Result<Self, GossipError> {
+        check_length("the cluster's name", &settings.cluster_name, NAME_BYTES_MAX)?;
         check_length("the node's name", name, NAME_BYTES_MAX)?;
         check_length("the mesh address", mesh_address, ADDRESS_BYTES_MAX)?;
         let listen = settings.listen;
@@ -224,10 +224,8 @@ impl Gossip {
         gossip.write(&[]).await;
         gossip.watch(tasks);
         if !named_seeds.is_empty() {
-            tasks.spawn(
-                "gossip-seeds",
-                find_named_seeds(named_seeds, Arc::clone(&gossip.handle), tasks.clone()),
-            );
+            let seeds = NamedSeeds { seeds: named_seeds, local_address, handle: Arc::clone(&gossip.handle) };
+            tasks.spawn("gossip-seeds", seeds.run(tasks.clone()));
         }
         Ok(gossip)
     }
@@ -346,11 +344,14 @@ impl Membership for Gossip {
             return;
         }
         self.write(&[advertised::leaving()]).await;
-        for process in self.newest_processes().await.into_values() {
+        let peers = self.newest_processes().await;
+        for process in peers.values() {
             // Fails only when chitchat has ended already.
             let _ = self.handle.gossip(process.address);
         }
-        tokio::time::sleep(GOODBYE_MAX).await;
+        if !peers.is_empty() {
+            tokio::time::sleep(GOODBYE).await;
+        }
         let _ = self.handle.initiate_shutdown();
         let ended = tokio::time::timeout(STOP_MAX, self.handle.termination_watcher()).await;
         match ended {
@@ -400,7 +401,8 @@ fn chitchat_config(
     ChitchatConfig {
         chitchat_id: process,
         cluster_id: settings.cluster_name.clone(),
-        gossip_interval: settings.interval,
+        // A timer of no length would panic.
+        gossip_interval: settings.interval.max(Duration::from_millis(1)),
         listen_addr: listen,
         seed_nodes: seeds,
         failure_detector_config: FailureDetectorConfig {
@@ -419,25 +421,44 @@ fn chitchat_config(
 
 /// Greets the seeds that are names. Chitchat would resolve them once before it starts, however long that
 /// takes, and then once a minute: too rarely for nodes whose names appear while they all start.
-async fn find_named_seeds(seeds: Vec<String>, handle: Arc<ChitchatHandle>, tasks: Tasks) {
-    loop {
-        for seed in &seeds {
-            match tokio::net::lookup_host(seed).await {
-                Ok(addresses) => {
-                    for address in addresses {
-                        if handle.gossip(address).is_err() {
-                            return;
-                        }
-                    }
-                }
-                Err(error) => debug!(seed, %error, "seed does not resolve"),
+struct NamedSeeds {
+    seeds: Vec<String>,
+    local_address: SocketAddr,
+    handle: Arc<ChitchatHandle>,
+}
+
+impl NamedSeeds {
+    async fn run(self, tasks: Tasks) {
+        let stopping = tasks.stopping();
+        while !stopping.is_cancelled() {
+            self.greet().await;
+            let is_alone = self.handle.with_chitchat(|chitchat| chitchat.node_states().len() < 2).await;
+            let pause = if is_alone { SEED_INTERVAL_ALONE } else { SEED_INTERVAL };
+            tokio::select! {
+                () = stopping.cancelled() => {}
+                () = tokio::time::sleep(pause) => {}
             }
         }
-        let is_alone = handle.with_chitchat(|chitchat| chitchat.node_states().len() < 2).await;
-        let pause = if is_alone { SEED_INTERVAL_ALONE } else { SEED_INTERVAL };
-        tokio::select! {
-            () = tasks.stopping().cancelled() => return,
-            () = tokio::time::sleep(pause) => {}
+    }
+
+    async fn greet(&self) {
+        for seed in &self.seeds {
+            let addresses = match tokio::net::lookup_host(seed).await {
+                Ok(addresses) => addresses,
+                Err(error) => {
+                    debug!(seed, %error, "seed does not resolve");
+                    continue;
+                }
+            };
+            // A name often has addresses of both kinds; an IPv4 socket reaches only one.
+            let is_reachable = |address: &SocketAddr| address.is_ipv4() || self.local_address.is_ipv6();
+            for address in addresses.filter(is_reachable) {
+                // Fails only when chitchat has ended; its watcher says so.
+                let _ = self.handle.gossip(address);
+            }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,17 +19,17 @@
 //!
 //! The key is shared, so it proves membership, not identity: who knows the secret can speak as any node.
 
-use std::collections::HashMap;
-use std::collections::VecDeque;
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use chacha20poly1305::aead::{AeadInPlace, KeyInit};
 use chacha20poly1305::{Tag, XChaCha20Poly1305, XNonce};
 use hkdf::Hkdf;
 use sha2::Sha256;
 
+use super::fragments::Partials;
 use super::node_id::NodeId;
+use super::replay::{Replays, WINDOW};
 
 /// A 256-bit key that only the nodes of one cluster can derive. Shows nothing of itself in `Debug`.
 #[derive(Clone, PartialEq, Eq)]
@@ -81,20 +81,14 @@ const TAG_BYTES: usize = 16;
 /// Largest datagram: what any path carries in one packet, by the experience of QUIC [RFC 9000, 14].
 pub const DATAGRAM_BYTES_MAX: usize = 1_200;
 /// Part of a message that one datagram carries.
-const FRAGMENT_BYTES_MAX: usize = DATAGRAM_BYTES_MAX - HEADER_BYTES - TAG_BYTES;
+pub(super) const FRAGMENT_BYTES_MAX: usize = DATAGRAM_BYTES_MAX - HEADER_BYTES - TAG_BYTES;
 /// Largest message. Chitchat fills up to 65,507 bytes, and its bound is exact only to a few bytes.
 pub const MESSAGE_BYTES_MAX: usize = 66_000;
 /// Fragments of the largest message.
-const FRAGMENTS_MAX: usize = MESSAGE_BYTES_MAX.div_ceil(FRAGMENT_BYTES_MAX);
-/// Senders whose counters are remembered; the longest silent one is forgotten first.
-const SENDERS_MAX: usize = 1_024;
-/// Messages that wait for missing fragments, together at most 4.3 MB and only from who knows the key.
-const PARTIALS_MAX: usize = 64;
-/// After this time a missing fragment will not come any more.
-const PARTIAL_AGE_MAX: Duration = Duration::from_secs(5);
+pub(super) const FRAGMENTS_MAX: usize = MESSAGE_BYTES_MAX.div_ceil(FRAGMENT_BYTES_MAX);
 
-// The set of a message's fragments is kept in the bits of a u64, and none may outrun the replay window.
-const _: () = assert!(FRAGMENTS_MAX <= 64 && 4 * FRAGMENTS_MAX <= WINDOW as usize);
+// What belongs to one message must not fall out of the replay window while it comes in any order.
+const _: () = assert!(4 * FRAGMENTS_MAX <= WINDOW as usize);
 
 /// Why a datagram was refused. Nothing is ever answered to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -200,37 +194,18 @@ pub struct Opener {
     cipher: XChaCha20Poly1305,
     me: NodeId,
     boot: [u8; 16],
-    senders: HashMap<NodeId, Sender>,
-    partials: VecDeque<Partial>,
-    partials_lost: u64,
-}
-
-/// What is remembered of a sender; only an authenticated datagram makes one.
-struct Sender {
-    incarnation: u64,
-    boot: [u8; 16],
-    window: Window,
-    last_seen: Instant,
-}
-
-/// A message that lacks fragments.
-struct Partial {
-    sender: NodeId,
-    incarnation: u64,
-    first_counter: u64,
-    started: Instant,
-    missing: u64,
-    fragments: Vec<Vec<u8>>,
+    replays: Replays,
+    partials: Partials,
 }
 
 /// The authenticated header of a datagram.
-struct Header {
-    sender: NodeId,
-    incarnation: u64,
-    boot: [u8; 16],
-    counter: u64,
-    index: u8,
-    count: u8,
+pub(super) struct Header {
+    pub(super) sender: NodeId,
+    pub(super) incarnation: u64,
+    pub(super) boot: [u8; 16],
+    pub(super) counter: u64,
+    pub(super) index: u8,
+    pub(super) count: u8,
 }
 
 impl Header {
@@ -258,9 +233,8 @@ impl Opener {
             cipher: XChaCha20Poly1305::new(key.bytes().into()),
             me,
             boot,
-            senders: HashMap::new(),
-            partials: VecDeque::new(),
-            partials_lost: 0,
+            replays: Replays::default(),
+            partials: Partials::default(),
         }
     }
 
@@ -273,17 +247,20 @@ impl Opener {
         if header.sender == self.me {
             return if header.boot == self.boot { Ok(Opened::Own) } else { Err(Refused::Twin) };
         }
-        self.check_fresh(now, &header)?;
-        if header.count == 1 && header.index == 0 {
-            let message = fragment.to_vec();
-            return Ok(Opened::Message { sender: header.sender, incarnation: header.incarnation, message });
-        }
-        self.add_fragment(now, &header, fragment)
+        self.replays.check(now, &header)?;
+        let is_whole = header.count == 1 && header.index == 0;
+        let message =
+            if is_whole { Some(fragment.to_vec()) } else { self.partials.add(now, &header, fragment)? };
+        Ok(message.map_or(Opened::Partial, |message| Opened::Message {
+            sender: header.sender,
+            incarnation: header.incarnation,
+            message,
+        }))
     }
 
     /// Messages given up because a fragment never came, since the last call.
     pub fn take_partials_lost(&mut self) -> u64 {
-        std::mem::take(&mut self.partials_lost)
+        self.partials.take_lost()
     }
 
     fn authenticate<'d>(&self, datagram: &'d mut [u8]) -> Result<(Header, &'d [u8]), Refused> {
@@ -304,118 +281,175 @@ impl Opener {
             .map_err(|_| Refused::Unsealed)?;
         Ok((Header::parse(header), body))
     }
-
-    /// Each datagram counts once, and only those of a sender's newest start count at all.
-    fn check_fresh(&mut self, now: Instant, header: &Header) -> Result<(), Refused> {
-        if let Some(known) = self.senders.get_mut(&header.sender)
-            && known.incarnation >= header.incarnation
-        {
-            if known.incarnation > header.incarnation {
-                return Err(Refused::OldIncarnation);
-            }
-            if known.boot != header.boot {
-                return Err(Refused::Twin);
-            }
-            known.last_seen = now;
-            return if known.window.accept(header.counter) { Ok(()) } else { Err(Refused::Replay) };
-        }
-        self.make_room();
-        let mut window = Window::default();
-        window.accept(header.counter);
-        let sender = Sender { incarnation: header.incarnation, boot: header.boot, window, last_seen: now };
-        self.senders.insert(header.sender, sender);
-        Ok(())
-    }
-
-    fn make_room(&mut self) {
-        if self.senders.len() < SENDERS_MAX {
-            return;
-        }
-        // Rare and O(senders). The Node Id decides between equals, so that the order of the map does not show.
-        let longest_silent = self.senders.iter().min_by_key(|(id, sender)| (sender.last_seen, **id));
-        if let Some((&id, _)) = longest_silent {
-            self.senders.remove(&id);
-        }
-    }
-
-    fn add_fragment(&mut self, now: Instant, header: &Header, fragment: &[u8]) -> Result<Opened, Refused> {
-        let (index, count) = (usize::from(header.index), usize::from(header.count));
-        let is_last = index + 1 == count;
-        let fits = index < count
-            && (2..=FRAGMENTS_MAX).contains(&count)
-            && (is_last || fragment.len() == FRAGMENT_BYTES_MAX);
-        let first_counter = header.counter.checked_sub(u64::from(header.index));
-        let (true, Some(first_counter)) = (fits, first_counter) else {
-            return Err(Refused::Fragment);
-        };
-        self.give_up_old_partials(now);
-        let place = self.partials.iter().position(|partial| {
-            partial.sender == header.sender
-                && partial.incarnation == header.incarnation
-                && partial.first_counter == first_counter
-        });
-        let mut partial = match place.and_then(|place| self.partials.remove(place)) {
-            Some(partial) if partial.fragments.len() == count => partial,
-            Some(_) => return Err(Refused::Fragment),
-            None => Partial {
-                sender: header.sender,
-                incarnation: header.incarnation,
-                first_counter,
-                started: now,
-                missing: u64::MAX >> (64 - count),
-                fragments: vec![Vec::new(); count],
-            },
-        };
-        // The replay window lets each counter pass once, so no fragment comes twice.
-        partial.missing &= !(1 << index);
-        partial.fragments[index] = fragment.to_vec();
-        if partial.missing == 0 {
-            let message = partial.fragments.concat();
-            return Ok(Opened::Message { sender: header.sender, incarnation: header.incarnation, message });
-        }
-        if self.partials.len() == PARTIALS_MAX {
-            self.partials.pop_front();
-            self.partials_lost += 1;
-        }
-        self.partials.push_back(partial);
-        Ok(Opened::Partial)
-    }
-
-    fn give_up_old_partials(&mut self, now: Instant) {
-        let before = self.partials.len();
-        self.partials.retain(|partial| now.saturating_duration_since(partial.started) < PARTIAL_AGE_MAX);
-        self.partials_lost += (before - self.partials.len()) as u64;
-    }
 }
 
-/// Counters kept behind the highest one: datagrams may overtake each other by this much, less one word.
-const WINDOW: u64 = WORDS * 64;
-const WORDS: u64 = 8;
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
 
-/// Which counters of a sender were seen [RFC 6479]: a ring of bits that the highest counter moves along.
-#[derive(Default)]
-struct Window {
-    highest: u64,
-    seen: [u64; WORDS as usize],
-}
+    use super::*;
+    use crate::net::clock;
 
-impl Window {
-    /// True the first time that a counter is given; false for what lies behind the window.
-    fn accept(&mut self, counter: u64) -> bool {
-        let word = counter / 64;
-        if counter > self.highest {
-            let current = self.highest / 64;
-            for entered in (current + 1..=word).rev().take(WORDS as usize) {
-                self.seen[(entered % WORDS) as usize] = 0;
+    const SENDER_ID: NodeId = NodeId::new(0xa);
+    const RECEIVER_ID: NodeId = NodeId::new(0xb);
+
+    fn key() -> Key {
+        Key::derive("flock", b"secret", "gossip")
+    }
+
+    fn sealer() -> Sealer {
+        Sealer::new(&key(), SENDER_ID, 7, [1; 16])
+    }
+
+    fn opener() -> Opener {
+        Opener::new(&key(), RECEIVER_ID, [2; 16])
+    }
+
+    fn open(opener: &mut Opener, datagram: &[u8]) -> Result<Opened, Refused> {
+        opener.open(clock::now(), &mut datagram.to_vec())
+    }
+
+    fn message(bytes: &[u8]) -> Opened {
+        Opened::Message { sender: SENDER_ID, incarnation: 7, message: bytes.to_vec() }
+    }
+
+    #[test]
+    fn messages_of_every_size_arrive_in_datagrams_of_bounded_size() {
+        for len in [
+            0,
+            1,
+            FRAGMENT_BYTES_MAX,
+            FRAGMENT_BYTES_MAX + 1,
+            2 * FRAGMENT_BYTES_MAX,
+            65_507,
+            MESSAGE_BYTES_MAX,
+        ] {
+            let bytes: Vec<u8> = (0..len).map(|n| n as u8).collect();
+            let datagrams = sealer().seal(&bytes).unwrap();
+            let mut opener = opener();
+            let (last, first) = datagrams.split_last().unwrap();
+            for datagram in first {
+                assert!(datagram.len() <= DATAGRAM_BYTES_MAX);
+                assert_eq!(open(&mut opener, datagram), Ok(Opened::Partial), "{len} bytes");
             }
-            self.highest = counter;
-        } else if self.highest / 64 - word >= WORDS {
-            return false;
+            assert_eq!(open(&mut opener, last), Ok(message(&bytes)), "{len} bytes");
         }
-        let bits = &mut self.seen[(word % WORDS) as usize];
-        let bit = 1 << (counter % 64);
-        let is_new = *bits & bit == 0;
-        *bits |= bit;
-        is_new
+        assert_eq!(sealer().seal(&vec![0; MESSAGE_BYTES_MAX + 1]), None);
+    }
+
+    #[test]
+    fn a_flipped_bit_anywhere_is_noticed() {
+        let mut opener = opener();
+        let datagram = sealer().seal(b"a message").unwrap().remove(0);
+        for bit in 0..datagram.len() * 8 {
+            let mut flipped = datagram.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let expected = if bit / 8 == 3 { Refused::Version } else { Refused::Unsealed };
+            assert_eq!(open(&mut opener, &flipped), Err(expected), "bit {bit}");
+        }
+        assert_eq!(open(&mut opener, &datagram), Ok(message(b"a message")), "nothing was remembered");
+    }
+
+    #[test]
+    fn only_whole_datagrams_of_bounded_size_are_looked_at() {
+        let datagram = sealer().seal(b"a message").unwrap().remove(0);
+        for len in 0..datagram.len() {
+            let expected = if len < HEADER_BYTES + TAG_BYTES { Refused::Size } else { Refused::Unsealed };
+            assert_eq!(open(&mut opener(), &datagram[..len]), Err(expected), "{len} bytes");
+        }
+        let mut longer = datagram;
+        longer.push(0);
+        assert_eq!(open(&mut opener(), &longer), Err(Refused::Unsealed));
+        longer.resize(DATAGRAM_BYTES_MAX + 1, 0);
+        assert_eq!(open(&mut opener(), &longer), Err(Refused::Size));
+    }
+
+    #[test]
+    fn a_key_fits_one_secret_one_cluster_and_one_purpose() {
+        let keys = [
+            key(),
+            Key::derive("flock", b"secret2", "gossip"),
+            Key::derive("flock2", b"secret", "gossip"),
+            Key::derive("flock", b"secret", "mesh"),
+            // Text that moves from the name into the purpose or the other way.
+            Key::derive("pflock", b"secret", "gossi"),
+            Key::derive("flock", b"secret\0", "gossip"),
+            Key::derive("flock\0", b"secret", "gossip"),
+        ];
+        for (n, sealing) in keys.iter().enumerate() {
+            let datagram = Sealer::new(sealing, SENDER_ID, 7, [1; 16]).seal(b"x").unwrap().remove(0);
+            for (m, opening) in keys.iter().enumerate() {
+                let result = open(&mut Opener::new(opening, RECEIVER_ID, [2; 16]), &datagram);
+                let expected = if n == m { Ok(message(b"x")) } else { Err(Refused::Unsealed) };
+                assert_eq!(result, expected, "sealed with key {n}, opened with key {m}");
+            }
+        }
+        assert_eq!(format!("{:?}", key()), "Key(..)");
+    }
+
+    #[test]
+    fn a_datagram_counts_once() {
+        let (mut sealer, mut opener) = (sealer(), opener());
+        let first = sealer.seal(b"first").unwrap().remove(0);
+        let second = sealer.seal(b"second").unwrap().remove(0);
+        assert_eq!(open(&mut opener, &second), Ok(message(b"second")));
+        assert_eq!(open(&mut opener, &first), Ok(message(b"first")), "overtaken, not replayed");
+        assert_eq!(open(&mut opener, &first), Err(Refused::Replay));
+        assert_eq!(open(&mut opener, &second), Err(Refused::Replay));
+    }
+
+    #[test]
+    fn a_fragment_counts_once() {
+        let mut opener = opener();
+        let datagrams = sealer().seal(&[1; 3 * FRAGMENT_BYTES_MAX]).unwrap();
+        assert_eq!(open(&mut opener, &datagrams[1]), Ok(Opened::Partial));
+        assert_eq!(open(&mut opener, &datagrams[1]), Err(Refused::Replay));
+    }
+
+    #[test]
+    fn an_earlier_start_of_a_node_is_silenced_by_its_next() {
+        let mut opener = opener();
+        let mut old = Sealer::new(&key(), SENDER_ID, 6, [3; 16]);
+        let recorded = old.seal(b"old").unwrap().remove(0);
+        let new = sealer().seal(b"new").unwrap().remove(0);
+        assert_eq!(open(&mut opener, &new), Ok(message(b"new")));
+        assert_eq!(open(&mut opener, &recorded), Err(Refused::OldIncarnation));
+    }
+
+    #[test]
+    fn a_process_knows_its_own_voice_and_that_of_a_twin() {
+        let mut own = Sealer::new(&key(), RECEIVER_ID, 7, [2; 16]);
+        let mut twin = Sealer::new(&key(), RECEIVER_ID, 8, [3; 16]);
+        assert_eq!(open(&mut opener(), &own.seal(b"x").unwrap()[0]), Ok(Opened::Own));
+        assert_eq!(open(&mut opener(), &twin.seal(b"x").unwrap()[0]), Err(Refused::Twin));
+    }
+
+    #[test]
+    fn no_two_datagrams_share_a_nonce() {
+        let (mut one, mut other) = (sealer(), Sealer::new(&key(), SENDER_ID, 7, [9; 16]));
+        let mut nonces = std::collections::HashSet::new();
+        for sealer in [&mut one, &mut other] {
+            for len in [0, 10, 3 * FRAGMENT_BYTES_MAX] {
+                for datagram in sealer.seal(&vec![0; len]).unwrap() {
+                    assert!(nonces.insert(datagram[NONCE..FRAGMENT].to_vec()));
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..1_400)) {
+            prop_assert!(open(&mut opener(), &bytes).is_err());
+        }
+
+        /// The same behind a header that looks like ours.
+        #[test]
+        fn arbitrary_bodies_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..1_200)) {
+            let mut datagram = sealer().seal(b"").unwrap().remove(0);
+            datagram.truncate(HEADER_BYTES);
+            datagram.extend_from_slice(&bytes);
+            prop_assert!(open(&mut opener(), &datagram).is_err());
+        }
     }
 }

@@ -198,5 +198,7 @@ async fn watch_silence(shared: Arc<Shared>) {
         }
     }
     let left: Vec<Watch> = shared.silent.lock().drain().collect();
-    left.iter().filter_map(|watch| watch.connection.upgrade()).for_each(|connection| connection.set_overdue());
+    left.iter()
+        .filter_map(|watch| watch.connection.upgrade())
+        .for_each(|connection| connection.set_overdue());
 }

@@ -11,6 +11,8 @@ mod inbound;
 mod outbound;
 mod outbox;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod will;
 
 use std::collections::BTreeMap;
@@ -27,9 +29,10 @@ pub use settings::Settings;
 pub use will::Will;
 
 use crate::codec::{
-    Disconnect, Packet, PacketId, ProtocolVersion, PubAck, PubComp, PubRec, Qos, ReasonCode, SubAck, Subscribe,
-    SubscribeOptions, UnsubAck, Unsubscribe, UserProperties,
+    Disconnect, Packet, PacketId, ProtocolVersion, PubAck, PubComp, PubRec, Qos, ReasonCode, SubAck,
+    Subscribe, SubscribeOptions, UnsubAck, Unsubscribe, UserProperties,
 };
+use crate::message::Message;
 use crate::topic::SubscriptionFilter;
 use inbound::{Arrival, Inbound};
 use outbound::{Outbound, Window, release};
@@ -237,7 +240,12 @@ impl Session {
         self.inbound.on_published(packet_id, qos, reason.is_error());
         let packet = match qos {
             Qos::ExactlyOnce => Packet::PubRec(received(packet_id, reason)),
-            _ => Packet::PubAck(PubAck { packet_id, reason, reason_string: None, user: UserProperties::default() }),
+            _ => Packet::PubAck(PubAck {
+                packet_id,
+                reason,
+                reason_string: None,
+                user: UserProperties::default(),
+            }),
         };
         self.push(out, &packet);
     }
@@ -278,7 +286,8 @@ impl Session {
             Some(notes) if self.shows_problems() => notes,
             _ => &[],
         };
-        let suback = SubAck { packet_id, reason_string: None, user: UserProperties::from(notes), codes: codes.into() };
+        let suback =
+            SubAck { packet_id, reason_string: None, user: UserProperties::from(notes), codes: codes.into() };
         self.push(out, &Packet::SubAck(suback));
     }
 
@@ -290,9 +299,31 @@ impl Session {
     }
 
     /// Takes one copy of a message for this client.
-    pub fn deliver(&mut self, now: Instant, copies: &mut Copies<'_>, delivery: &Delivery<'_>, out: &mut Outbox) {
+    pub fn deliver(
+        &mut self,
+        now: Instant,
+        copies: &mut Copies<'_>,
+        delivery: &Delivery<'_>,
+        out: &mut Outbox,
+    ) {
         let window = self.connected.as_ref().map(|connected| &connected.window);
         self.outbound.deliver(now, copies, delivery, window, &self.settings, out);
+    }
+
+    /// Takes a retained message for one of the client's new subscriptions. False when there is no room for it
+    /// now: offer it again after the next acknowledgement, or when the outbox has been written.
+    pub fn deliver_retained(
+        &mut self,
+        now: Instant,
+        message: &Arc<Message>,
+        qos_max: Qos,
+        subscription_ids: &[u32],
+        out: &mut Outbox,
+    ) -> bool {
+        let Some(connected) = &self.connected else { return false };
+        // The flag is set whatever the subscription says: this is a retained message [MQTT5-3.3.1-8].
+        let delivery = Delivery { qos_max, retain: true, subscription_ids };
+        self.outbound.deliver_retained(now, message, &delivery, &connected.window, &self.settings, out)
     }
 
     /// Sends what was waiting for room in the outbox.
@@ -358,7 +389,8 @@ impl Session {
 
     fn on_subscribe<'a>(&self, subscribe: &Subscribe<'_>) -> Result<Request<'a>, ReasonCode> {
         let filters = subscribe.filters.iter().map(|entry| {
-            let filter = SubscriptionFilter::parse(entry.filter).map_err(|_| ReasonCode::TopicFilterInvalid)?;
+            let filter =
+                SubscriptionFilter::parse(entry.filter).map_err(|_| ReasonCode::TopicFilterInvalid)?;
             if filter.filter.as_str().split('/').count() > self.settings.topic_levels_max {
                 return Err(ReasonCode::TopicFilterInvalid);
             }
@@ -405,7 +437,8 @@ impl Session {
 
 fn on_unsubscribe<'a>(unsubscribe: &Unsubscribe<'_>) -> Request<'a> {
     let filters = unsubscribe.filters.iter();
-    let filters = filters.map(|text| SubscriptionFilter::parse(text).map_err(|_| ReasonCode::TopicFilterInvalid));
+    let filters =
+        filters.map(|text| SubscriptionFilter::parse(text).map_err(|_| ReasonCode::TopicFilterInvalid));
     Request::Unsubscribe { packet_id: unsubscribe.packet_id, filters: filters.collect() }
 }
 

@@ -108,7 +108,7 @@ impl Routes {
     /// Adds an own route. Returns the position at which peers know it; nothing changes when it is there already.
     pub fn advertise(&mut self, key: &RouteKey) -> Position {
         if !self.contains(NodeIdx::ME, key) {
-            self.apply(NodeIdx::ME, &Change::Advertise(key.clone()));
+            self.change(NodeIdx::ME, &Change::Advertise(key.clone()));
         }
         self.own_position()
     }
@@ -116,7 +116,7 @@ impl Routes {
     /// Takes an own route out. Returns the position at which peers know that; nothing changes when there is none.
     pub fn withdraw(&mut self, key: &RouteKey) -> Position {
         if self.contains(NodeIdx::ME, key) {
-            self.apply(NodeIdx::ME, &Change::Withdraw(key.clone()));
+            self.change(NodeIdx::ME, &Change::Withdraw(key.clone()));
         }
         self.own_position()
     }
@@ -187,7 +187,7 @@ impl Routes {
         if is_new_life && delta.since.seq == 0 {
             self.restart(node, delta.since);
             for change in &delta.changes {
-                self.apply(node, change);
+                self.change(node, change);
             }
             return Applied::Advanced(self.owner_mut(node).position);
         }
@@ -199,7 +199,7 @@ impl Routes {
         }
         let known = usize::try_from(have.seq - delta.since.seq).unwrap_or(usize::MAX);
         for change in delta.changes.iter().skip(known) {
-            self.apply(node, change);
+            self.change(node, change);
         }
         Applied::Advanced(self.owner_mut(node).position)
     }
@@ -396,7 +396,7 @@ impl Routes {
         self.index.get(&key.filter).is_some_and(|leaf| leaf.contains(node, key.share.as_ref(), key.durable))
     }
 
-    fn apply(&mut self, node: NodeIdx, change: &Change) {
+    fn change(&mut self, node: NodeIdx, change: &Change) {
         match change {
             Change::Advertise(key) => self.insert(node, key),
             Change::Withdraw(key) => self.remove(node, key),

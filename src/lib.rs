@@ -3,11 +3,16 @@
 //! ARCHITECTURE.md is the map of the modules below and of what each may import.
 
 pub mod auth;
+pub mod broker;
+pub mod cli;
 pub mod cluster;
 pub mod codec;
+pub mod config;
+pub mod http;
 pub mod message;
 pub mod metrics;
 pub mod net;
+pub mod server;
 pub mod session;
 pub mod storage;
 pub mod tasks;

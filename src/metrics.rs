@@ -27,12 +27,14 @@ pub enum DropReason {
     Offline,
     /// The bounded buffer of a mesh link was full.
     LinkFull,
+    /// The limits of the retained messages left no room: it was delivered, but not kept.
+    RetainedFull,
     /// The peer was declared down with the message still unacknowledged.
     PeerDown,
 }
 
 /// Every reason, for registration and listings.
-pub const DROP_REASONS: [(DropReason, &str); 8] = [
+pub const DROP_REASONS: [(DropReason, &str); 9] = [
     (DropReason::QueueFull, "queue_full"),
     (DropReason::OutboxFull, "outbox_full"),
     (DropReason::PacketTooLarge, "packet_too_large"),
@@ -40,6 +42,7 @@ pub const DROP_REASONS: [(DropReason, &str); 8] = [
     (DropReason::SessionEnded, "session_ended"),
     (DropReason::Offline, "offline"),
     (DropReason::LinkFull, "link_full"),
+    (DropReason::RetainedFull, "retained_full"),
     (DropReason::PeerDown, "peer_down"),
 ];
 

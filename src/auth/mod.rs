@@ -1,7 +1,5 @@
 //! Who may connect.
 
-use crate::codec::ReasonCode;
-
 /// Settings of authentication.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -13,6 +11,15 @@ impl Default for Settings {
     fn default() -> Self {
         Self { allow_anonymous: true }
     }
+}
+
+/// Why a client is turned away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// Its credentials prove nothing here.
+    BadCredentials,
+    /// It brought none, and anonymous clients are not taken.
+    Anonymous,
 }
 
 /// Decides on each CONNECT.
@@ -29,13 +36,13 @@ impl Authenticator {
     }
 
     /// # Errors
-    /// The reason code that refuses the client. Without a source of credentials nobody can be told apart, so
+    /// Why the client is refused. Without a source of credentials nobody can be told apart, so
     /// credentials are neither checked nor a way past `allow_anonymous = false`.
-    pub fn authenticate(&self, user_name: Option<&str>) -> Result<(), ReasonCode> {
+    pub fn authenticate(&self, user_name: Option<&str>) -> Result<(), Denied> {
         match (self.settings.allow_anonymous, user_name) {
             (true, _) => Ok(()),
-            (false, Some(_)) => Err(ReasonCode::BadUserNameOrPassword),
-            (false, None) => Err(ReasonCode::NotAuthorized),
+            (false, Some(_)) => Err(Denied::BadCredentials),
+            (false, None) => Err(Denied::Anonymous),
         }
     }
 }
@@ -52,7 +59,7 @@ mod tests {
         };
         check(true, None, Ok(()));
         check(true, Some("fin"), Ok(()));
-        check(false, None, Err(ReasonCode::NotAuthorized));
-        check(false, Some("fin"), Err(ReasonCode::BadUserNameOrPassword));
+        check(false, None, Err(Denied::Anonymous));
+        check(false, Some("fin"), Err(Denied::BadCredentials));
     }
 }

@@ -1,11 +1,14 @@
 //! A client as the broker knows it: its session, the bytes that wait for its socket, and who writes them.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use parking_lot::Mutex;
 
+use super::retained::{Replay, Turn};
 use crate::codec::ReasonCode;
 use crate::metrics::{DropReason, Metrics};
 use crate::session::{ClientId, Closing, Copies, Delivery, Farewell, Outbox, Session, Tally, Will};
@@ -29,6 +32,8 @@ pub struct Generation(u64);
 /// One client: connected, or away with a session that is kept.
 pub struct Client {
     id: ClientId,
+    /// Whether `replays` may have something: acknowledgements look at it without the lock.
+    pub(super) has_replays: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -44,6 +49,9 @@ pub(super) struct State {
     closing: bool,
     /// The Will of a client that is away, until its delay has passed.
     pub(super) pending_will: Option<Box<Will>>,
+    /// Retained messages that new subscriptions have not got yet.
+    pub(super) replays: VecDeque<Replay>,
+    pub(super) replay_turn: Turn,
     /// The session has ended: its subscriptions are being removed and nothing may be added.
     pub(super) ended: bool,
 }
@@ -80,10 +88,13 @@ impl Client {
             touched: false,
             closing: false,
             pending_will: None,
+            replays: VecDeque::new(),
+            replay_turn: Turn::default(),
             ended: false,
             session,
         };
-        Self { id: state.session.client_id().clone(), state: Mutex::new(state) }
+        let id = state.session.client_id().clone();
+        Self { id, has_replays: AtomicBool::new(false), state: Mutex::new(state) }
     }
 
     /// The Client Identifier.
@@ -176,7 +187,7 @@ impl Client {
     }
 
     /// The socket has room again.
-    pub fn on_writable(&self, generation: Generation, now: Instant, metrics: &Metrics) {
+    pub(super) fn on_writable(&self, generation: Generation, now: Instant, metrics: &Metrics) {
         {
             let mut state = self.state.lock();
             if state.generation != generation || state.output != Output::Blocked {

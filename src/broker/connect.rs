@@ -11,6 +11,7 @@ use super::Broker;
 use super::client::{Client, Generation, Wire, count};
 use super::publish::Burst;
 use super::timers::Due;
+use crate::auth::Denied;
 use crate::codec::{Connect, ReasonCode};
 use crate::metrics::DropReason;
 use crate::session::{Closing, Farewell, Negotiated, Session};
@@ -32,7 +33,10 @@ impl Broker {
         if self.stopping.load(Ordering::Relaxed) {
             return Err(ReasonCode::ServerUnavailable);
         }
-        self.authenticator.authenticate(connect.user_name)?;
+        self.authenticator.authenticate(connect.user_name).map_err(|denied| match denied {
+            Denied::BadCredentials => ReasonCode::BadUserNameOrPassword,
+            Denied::Anonymous => ReasonCode::NotAuthorized,
+        })?;
         Negotiated::new(connect, &self.session_settings, random)
     }
 

@@ -6,6 +6,8 @@
 mod client;
 mod connect;
 mod publish;
+mod retained;
+mod settings;
 mod subscribe;
 mod subscriptions;
 mod timers;
@@ -27,8 +29,9 @@ use crate::cluster::{Cluster, Inbound, NodeId};
 use crate::codec::{Packet, ReasonCode};
 use crate::message::{MessageId, Publication};
 use crate::metrics::Metrics;
-use crate::net::clock;
 use crate::session::{self, ClientId, Incoming, Request};
+use retained::Retained;
+pub use settings::{RetainedSettings, Settings};
 use subscriptions::Subscriptions;
 use timers::Timers;
 
@@ -40,6 +43,7 @@ pub struct Broker {
     cluster: Option<Arc<Cluster>>,
     clients: DashMap<ClientId, Arc<Client>, RandomState>,
     subscriptions: Subscriptions,
+    retained: Retained,
     /// Held while a count of subscriptions is compared with the advertised route and the route is changed, so
     /// that the last change of the count decides.
     route_turn: Mutex<()>,
@@ -55,6 +59,7 @@ impl Broker {
     /// Without a `cluster` the node is on its own.
     #[must_use]
     pub fn new(
+        settings: Settings,
         session_settings: session::Settings,
         authenticator: Authenticator,
         metrics: Arc<Metrics>,
@@ -67,6 +72,7 @@ impl Broker {
             cluster,
             clients: DashMap::with_hasher(RandomState::default()),
             subscriptions: Subscriptions::new(),
+            retained: Retained::new(settings.retained),
             route_turn: Mutex::new(()),
             timers: Mutex::new(Timers::default()),
             stopping: AtomicBool::new(false),
@@ -95,13 +101,19 @@ impl Broker {
         let request = client
             .with_connection(generation, &self.metrics, |session, out| session.on_packet(now, packet, out));
         match request.ok_or(Gone)? {
-            Ok(Request::None) => Ok(()),
+            Ok(Request::None) => {
+                // An acknowledgement may have made room.
+                if client.has_replays.load(Ordering::Relaxed) {
+                    self.continue_replays(now, client, generation);
+                }
+                Ok(())
+            }
             Ok(Request::Publish(incoming)) => {
                 self.on_publish(now, client, generation, &incoming, burst);
                 Ok(())
             }
             Ok(Request::Subscribe { packet_id, filters }) => {
-                self.subscribe(client, generation, packet_id, filters);
+                self.subscribe(now, client, generation, packet_id, filters);
                 Ok(())
             }
             Ok(Request::Unsubscribe { packet_id, filters }) => {
@@ -136,6 +148,8 @@ impl Broker {
         // `$` topics are the node's own to publish [MQTT5-4.7.2-1].
         let reason = if publication.topic.is_dollar() {
             ReasonCode::NotAuthorized
+        } else if self.refuses_to_retain(client, generation, &publication) {
+            ReasonCode::QuotaExceeded
         } else if self.publish(now, &publication, burst) == 0 {
             ReasonCode::NoMatchingSubscribers
         } else {
@@ -148,8 +162,20 @@ impl Broker {
         }
     }
 
+    /// The client's socket has room again.
+    pub fn on_writable(&self, now: Instant, client: &Arc<Client>, generation: Generation) {
+        client.on_writable(generation, now, &self.metrics);
+        if client.has_replays.load(Ordering::Relaxed) {
+            self.continue_replays(now, client, generation);
+            client.flush();
+        }
+    }
+
     /// Does what has become due.
     pub fn on_tick(&self, now: Instant) {
+        if self.retained.expire(now) > 0 {
+            self.count_retained();
+        }
         let mut burst = Burst::default();
         loop {
             let due = self.timers.lock().pop(now);
@@ -173,12 +199,11 @@ impl Broker {
 }
 
 impl Inbound for Broker {
-    fn on_publications(&self, _from: NodeId, batch: &[(MessageId, Publication<'_>)]) {
-        let now = clock::now();
+    fn on_publish(&self, _from: NodeId, _id: MessageId, publication: &Publication<'_>) {
         let mut burst = Burst::default();
-        for (_, publication) in batch {
-            self.publish_here(now, publication, &mut burst);
-        }
+        self.publish_here(crate::net::clock::now(), publication, &mut burst);
         self.flush(&mut burst);
     }
+
+    fn on_burst_end(&self) {}
 }

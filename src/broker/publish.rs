@@ -27,6 +27,10 @@ impl Broker {
     /// Publishes a message of one of this node's clients: to the clients here and once to each peer with a
     /// matching route. Returns the number of copies.
     pub(super) fn publish(&self, now: Instant, publication: &Publication<'_>, burst: &mut Burst) -> usize {
+        // Kept before it is delivered: a replay must not send an older message after this one.
+        if publication.retain && self.session_settings.retain_available {
+            self.retain(publication);
+        }
         let here = self.publish_here(now, publication, burst);
         let Some(cluster) = &self.cluster else { return here };
         if publication.topic.is_dollar() {

@@ -1,20 +1,31 @@
 //! SUBSCRIBE and UNSUBSCRIBE: the client's session, this node's index and the cluster's route table in step.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::Broker;
 use super::client::{Client, Generation};
+use super::retained::Replay;
 use crate::cluster::{Position, Reach, RouteKey};
-use crate::codec::{PacketId, Qos, ReasonCode};
+use crate::codec::{PacketId, Qos, ReasonCode, RetainHandling};
 use crate::session::Subscription;
 use crate::topic::{SubscriptionFilter, TopicFilter};
 
 /// The user property on a SUBACK that came before every live peer knew the route.
 const REACH_PROPERTY: &str = "flockmq-reached";
 
+/// A subscription that was made.
+struct Added {
+    /// Where the cluster's routes must have come to before the SUBACK.
+    known_at: Option<Position>,
+    /// The retained messages that follow the SUBACK.
+    replay: Option<Replay>,
+}
+
 impl Broker {
     pub(super) fn subscribe(
         self: &Arc<Self>,
+        now: Instant,
         client: &Arc<Client>,
         generation: Generation,
         packet_id: PacketId,
@@ -22,14 +33,16 @@ impl Broker {
     ) {
         let mut codes = Vec::with_capacity(filters.len());
         let mut known_at: Option<Position> = None;
+        let mut replays = Vec::new();
         for filter in filters {
             let granted = filter.and_then(|subscription| {
-                let position = self.add_subscription(client, generation, &subscription)?;
-                Ok((granted_code(subscription.options.qos), position))
+                let added = self.add_subscription(client, generation, &subscription)?;
+                Ok((granted_code(subscription.options.qos), added))
             });
             codes.push(match granted {
-                Ok((code, position)) => {
-                    known_at = known_at.max(position);
+                Ok((code, added)) => {
+                    known_at = known_at.max(added.known_at);
+                    replays.extend(added.replay);
                     code
                 }
                 Err(code) => code,
@@ -37,8 +50,11 @@ impl Broker {
         }
         let broker = Arc::clone(self);
         let subscriber = Arc::clone(client);
-        let acknowledge =
-            move |reach: Reach| broker.on_reached(&subscriber, generation, packet_id, &codes, reach);
+        let acknowledge = move |reach: Reach| {
+            broker.on_reached(&subscriber, generation, packet_id, &codes, reach);
+            broker.start_replays(now, &subscriber, generation, replays);
+            subscriber.flush();
+        };
         match (&self.cluster, known_at) {
             (Some(cluster), Some(position)) => cluster.reach(position, Box::new(acknowledge)),
             _ => acknowledge(Reach::default()),
@@ -60,16 +76,15 @@ impl Broker {
             let note = note.as_deref().map(|note| (REACH_PROPERTY, note));
             session.on_subscribed(packet_id, codes, note, out);
         });
-        client.flush();
     }
 
-    /// Makes one subscription. Returns where the cluster's routes must have come to before the SUBACK.
+    /// Makes one subscription.
     fn add_subscription(
         &self,
         client: &Arc<Client>,
         generation: Generation,
         subscription: &Subscription,
-    ) -> Result<Option<Position>, ReasonCode> {
+    ) -> Result<Added, ReasonCode> {
         let durable = client.with_connection(generation, &self.metrics, |session, _| {
             session.may_subscribe(&subscription.filter).then(|| session.is_persistent())
         });
@@ -79,15 +94,23 @@ impl Broker {
         // The session may have ended meanwhile, having listed its subscriptions without this one.
         let is_new =
             client.with_state(|state| (!state.ended).then(|| state.session.on_granted(subscription)));
-        match is_new {
-            Some(is_new) => _ = is_new.then(|| self.metrics.subscriptions.inc()),
-            None => {
-                self.subscriptions.remove(client, &subscription.filter.filter);
-                self.align_routes(&subscription.filter.filter);
-                return Err(ReasonCode::UnspecifiedError);
-            }
+        let filter = &subscription.filter.filter;
+        let Some(is_new) = is_new else {
+            self.subscriptions.remove(client, filter);
+            self.align_routes(filter);
+            return Err(ReasonCode::UnspecifiedError);
+        };
+        if is_new {
+            self.metrics.subscriptions.inc();
         }
-        Ok(self.align_routes(&subscription.filter.filter)[usize::from(durable)])
+        let wants_retained = match subscription.options.retain_handling {
+            RetainHandling::SendAlways => true,
+            RetainHandling::SendIfNew => is_new,
+            RetainHandling::DoNotSend => false,
+        };
+        let replay =
+            wants_retained.then(|| self.retained.replay(filter, subscription.options.qos, subscription.id));
+        Ok(Added { known_at: self.align_routes(filter)[usize::from(durable)], replay })
     }
 
     pub(super) fn unsubscribe(

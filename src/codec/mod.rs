@@ -44,6 +44,9 @@ mod version;
 mod will;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 pub use auth::Auth;
 pub use connack::{ConnAck, ConnAckProperties};
 pub use connect::{Connect, ConnectProperties, connect_version};
@@ -109,17 +112,13 @@ pub fn decode(version: ProtocolVersion, frame: &[u8]) -> Result<Packet<'_>, Deco
     let (head, body) = frame.split_at(header.header_len);
     let reader = Reader::new(body);
     let is_minimal = head.len() == 2 || head.last() != Some(&0);
-    if header.packet_type == PacketType::Connect {
-        return Connect::decode(reader, is_minimal).map(Packet::Connect);
-    }
-    if version.has_properties() && !is_minimal {
+    let flags = header.first_byte & 0x0F;
+    let names_its_version = header.packet_type == PacketType::Connect;
+    if version.has_properties() && !is_minimal && !names_its_version {
         return Err(DecodeError::VariableByteIntegerNotMinimal);
     }
-    let flags = header.first_byte & 0x0F;
-    if header.packet_type == PacketType::Publish {
-        return Publish::decode(version, flags, reader).map(Packet::Publish);
-    }
-    if version != ProtocolVersion::V31 && header.first_byte != header.packet_type.first_byte() {
+    let has_flags = header.packet_type == PacketType::Publish || version == ProtocolVersion::V31;
+    if !has_flags && header.first_byte != header.packet_type.first_byte() {
         return Err(DecodeError::InvalidFlags(header.packet_type, flags));
     }
     Ok(match header.packet_type {

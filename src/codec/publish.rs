@@ -76,11 +76,14 @@ pub struct PublishProperties<'a> {
 }
 
 /// The property bytes of a decoded packet, kept so that they can be relayed without encoding them again.
-/// Empty for properties that were not decoded.
+/// Nothing for properties that were not decoded.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct AsReceived<'a> {
-    section: &'a [u8],
-    /// All of the section may be relayed.
+pub struct AsReceived<'a>(Option<Section<'a>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Section<'a> {
+    bytes: &'a [u8],
+    /// All of it is relayed.
     is_forwarded: bool,
 }
 
@@ -92,22 +95,24 @@ impl PartialEq for AsReceived<'_> {
 }
 
 impl<'a> AsReceived<'a> {
+    #[inline]
     pub(super) fn new(section: &PropertyReader<'a>, not_forwarded: &[PropertyId]) -> Self {
-        Self { section: section.section(), is_forwarded: !section.has_seen(not_forwarded) }
+        let is_forwarded = !section.has_seen(not_forwarded);
+        Self(Some(Section { bytes: section.section(), is_forwarded }))
     }
 
     /// The section without `not_forwarded`; when there is none, the bytes of `layout`.
+    #[inline]
     pub(super) fn forwarded(&self, not_forwarded: &[PropertyId], layout: &impl Layout) -> Cow<'a, [u8]> {
-        if self.is_forwarded && !self.section.is_empty() {
-            return Cow::Borrowed(self.section);
+        match self.0 {
+            Some(Section { bytes, is_forwarded: true }) => Cow::Borrowed(bytes),
+            Some(Section { bytes, is_forwarded: false }) => {
+                let relayed = pieces(bytes).filter(|(id, _)| !not_forwarded.contains(id));
+                Cow::Owned(relayed.flat_map(|(_, piece)| piece).copied().collect())
+            }
+            // Whoever builds properties has `check`; what fails it has no bytes to relay.
+            None => Cow::Owned(writer::properties_bytes(layout).unwrap_or_default()),
         }
-        let bytes = if self.section.is_empty() {
-            writer::properties_bytes(layout)
-        } else {
-            let relayed = pieces(self.section).filter(|(id, _)| !not_forwarded.contains(id));
-            relayed.flat_map(|(_, piece)| piece).copied().collect()
-        };
-        if bytes.is_empty() { Cow::Borrowed(&[]) } else { Cow::Owned(bytes) }
     }
 }
 
@@ -205,9 +210,6 @@ impl<'a> PublishProperties<'a> {
     #[inline]
     fn decode(mut section: PropertyReader<'a>) -> Result<Self, DecodeError> {
         let mut properties = Self::default();
-        if section.section().is_empty() {
-            return Ok(properties);
-        }
         while let Some(id) = section.next()? {
             match id {
                 PropertyId::PayloadFormatIndicator => {
@@ -233,18 +235,32 @@ impl<'a> PublishProperties<'a> {
         Ok(properties)
     }
 
-    /// Properties that were kept or relayed as [`PublishProperties::forwarded`] bytes.
+    /// Properties that were kept or relayed as [`PublishProperties::forwarded`] bytes: what is `Ok` here may
+    /// go into [`Outgoing::forwarded`](super::Outgoing::forwarded), wherever the bytes come from.
     ///
     /// # Errors
-    /// `bytes` is not a sequence of PUBLISH properties.
+    /// `bytes` is not a sequence of PUBLISH properties, or has one that is not relayed.
     pub fn from_forwarded(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        let not_relayed = pieces(bytes).find(|(id, _)| Self::NOT_FORWARDED.contains(id));
+        if let Some((id, _)) = not_relayed {
+            return Err(DecodeError::PropertyNotAllowed(id, PacketType::Publish));
+        }
         Self::decode(PropertyReader::over(bytes, PacketType::Publish))
+    }
+
+    /// Whether properties that did not come from a packet can become one.
+    ///
+    /// # Errors
+    /// See [`EncodeError`].
+    pub fn check(&self) -> Result<(), EncodeError> {
+        writer::check_properties(self)
     }
 
     /// The property bytes that a broker relays unaltered, without the length before them: all but Topic
     /// Alias, Message Expiry and Subscription Identifiers. Of decoded properties these are the received bytes
     /// in their order, borrowed from the packet when it had none of those three; later changes to the
-    /// fields do not show in them.
+    /// fields do not show in them. Of others it is the fields, or nothing if they fail
+    /// [`PublishProperties::check`].
     #[must_use]
     pub fn forwarded(&self) -> Cow<'a, [u8]> {
         self.as_received.forwarded(Self::NOT_FORWARDED, &Forwarded(self))

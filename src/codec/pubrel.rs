@@ -29,6 +29,7 @@ impl<'a> PubRel<'a> {
         Self { packet_id, reason, reason_string: None, user: UserProperties::default() }
     }
 
+    #[inline]
     pub(super) fn decode(version: ProtocolVersion, reader: Reader<'a>) -> Result<Self, DecodeError> {
         let body = Acknowledgement::decode(PacketType::PubRel, version, reader)?;
         let Acknowledgement { packet_type: _, packet_id, reason, reason_string, user } = body;
@@ -39,6 +40,7 @@ impl<'a> PubRel<'a> {
     ///
     /// # Errors
     /// See [`EncodeError`]; `out` is unchanged then.
+    #[inline]
     pub fn encode(&self, version: ProtocolVersion, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         self.body().encode(version, out)
     }

@@ -39,11 +39,11 @@ impl<'a> SubAck<'a> {
         }
         let mut codes = SmallVec::with_capacity(reader.len());
         for &code in reader.rest() {
-            let reason = ReasonCode::parse(code, PacketType::SubAck)?;
-            if !version.has_properties() && code > 0x80 {
+            // [MQTT311-3.9.3-2]; 3.1 has no failure, but servers of 3.1 send it.
+            if !version.has_properties() && !matches!(code, 0..=2 | 0x80) {
                 return Err(DecodeError::UnknownReasonCode(code));
             }
-            codes.push(reason);
+            codes.push(ReasonCode::parse(code, PacketType::SubAck)?);
         }
         Ok(Self { packet_id, reason_string, user, codes })
     }

@@ -11,7 +11,7 @@ pub struct UserProperties<'a>(Source<'a>);
 
 #[derive(Clone, Copy)]
 enum Source<'a> {
-    /// The checked property section of a packet; the other properties in it are skipped.
+    /// The checked property section of a packet that has a User Property; the others in it are skipped.
     Received(&'a [u8]),
     Pairs(&'a [(&'a str, &'a str)]),
 }
@@ -23,7 +23,7 @@ impl Default for Source<'_> {
 }
 
 impl<'a> UserProperties<'a> {
-    /// `section` went through a `PropertyReader`.
+    /// `section` went through a `PropertyReader`, which saw a User Property.
     pub(super) const fn received(section: &'a [u8]) -> Self {
         Self(Source::Received(section))
     }
@@ -48,7 +48,7 @@ impl<'a> UserProperties<'a> {
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.iter().next().is_none()
+        matches!(self.0, Source::Pairs([]))
     }
 }
 

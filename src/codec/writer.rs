@@ -221,9 +221,19 @@ pub(super) fn write_packet(
     Ok(())
 }
 
+/// Whether these properties can be written at all.
+pub(super) fn check_properties(properties: &impl Layout) -> Result<(), EncodeError> {
+    let Measure { len: _, error } = Measure::of(properties, ProtocolVersion::V5);
+    error.map_or(Ok(()), Err)
+}
+
 /// Properties alone, without the length before them.
-pub(super) fn properties_bytes(properties: &impl Layout) -> Vec<u8> {
-    let mut out = Vec::with_capacity(Measure::of(properties, ProtocolVersion::V5).len);
+pub(super) fn properties_bytes(properties: &impl Layout) -> Result<Vec<u8>, EncodeError> {
+    let Measure { len, error } = Measure::of(properties, ProtocolVersion::V5);
+    if let Some(error) = error {
+        return Err(error);
+    }
+    let mut out = Vec::with_capacity(len);
     properties.lay_out(ProtocolVersion::V5, &mut out);
-    out
+    Ok(out)
 }

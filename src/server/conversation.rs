@@ -79,7 +79,7 @@ impl Conversation {
                 }
                 Input::Writable => {
                     if let Some(it) = &self.attached {
-                        it.client.on_writable(it.generation, clock::now(), &self.shared.metrics);
+                        self.shared.broker.on_writable(clock::now(), &it.client, it.generation);
                     }
                 }
                 Input::Woken if self.connection.is_overdue() => return self.on_overdue(),

@@ -99,7 +99,8 @@ impl Negotiated {
         }
         let (client_id, assigned) = client_id(connect, settings, random)?;
         let will = connect.will.as_ref();
-        if will.is_some_and(|will| will.retain) && connect.version == ProtocolVersion::V5 {
+        let retained_will = will.is_some_and(|will| will.retain) && connect.version == ProtocolVersion::V5;
+        if retained_will && !settings.retain_available {
             return Err(ReasonCode::RetainNotSupported);
         }
         let will = will.map(|will| Will::new(will, settings.topic_levels_max)).transpose()?;
@@ -148,7 +149,7 @@ impl Negotiated {
                 assigned_client_id: self.assigned.then(|| self.client_id.as_str()),
                 topic_alias_maximum: Some(settings.topic_alias_maximum).filter(|max| *max != 0),
                 server_keep_alive: self.keep_alive_changed.then_some(self.keep_alive),
-                retain_available: Some(false),
+                retain_available: (!settings.retain_available).then_some(false),
                 shared_subscription_available: Some(false),
                 ..ConnAckProperties::default()
             },

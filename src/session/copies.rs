@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::codec::{Outgoing, PacketId, ProtocolVersion, Qos};
-use crate::message::{Message, Publication};
+use crate::message::{Expired, Message, Publication};
 
 /// The copies of one publication made during one fan-out at time `now`.
 pub struct Copies<'a> {
@@ -119,7 +119,7 @@ pub(super) fn message_len(message: &Message, now: Instant, address: &Address<'_>
 }
 
 pub(super) fn is_expired(publication: &Publication<'_>, now: Instant) -> bool {
-    publication.expires_at.is_some_and(|at| at <= now)
+    matches!(publication.remaining_expiry(now), Some(Err(Expired)))
 }
 
 fn outgoing<'a>(
@@ -128,7 +128,6 @@ fn outgoing<'a>(
     address: &Address<'a>,
     dup: bool,
 ) -> Outgoing<'a> {
-    let remaining = publication.expires_at.map(|at| at.saturating_duration_since(now));
     Outgoing {
         dup,
         qos: address.qos,
@@ -136,8 +135,7 @@ fn outgoing<'a>(
         topic: publication.topic.as_str(),
         packet_id: address.packet_id,
         // Counted down [MQTT5-3.3.2-6], a started second as a whole one.
-        message_expiry: remaining
-            .map(|time| u32::try_from(time.as_millis().div_ceil(1_000)).unwrap_or(u32::MAX)),
+        message_expiry: publication.remaining_expiry(now).and_then(Result::ok),
         topic_alias: None,
         subscription_ids: address.subscription_ids,
         forwarded: publication.properties,

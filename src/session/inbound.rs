@@ -89,7 +89,7 @@ impl Inbound {
             // [MQTT5-3.3.4-6]
             return Err(ReasonCode::ProtocolError);
         }
-        if publish.retain && version == ProtocolVersion::V5 {
+        if publish.retain && version == ProtocolVersion::V5 && !settings.retain_available {
             return Err(ReasonCode::RetainNotSupported);
         }
         let topic = self.topic(&publish, settings)?;

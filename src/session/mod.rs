@@ -32,6 +32,7 @@ use crate::codec::{
     Disconnect, Packet, PacketId, ProtocolVersion, PubAck, PubComp, PubRec, Qos, ReasonCode, SubAck,
     Subscribe, SubscribeOptions, UnsubAck, Unsubscribe, UserProperties,
 };
+use crate::message::Message;
 use crate::topic::SubscriptionFilter;
 use inbound::{Arrival, Inbound};
 use outbound::{Outbound, Window, release};
@@ -307,6 +308,22 @@ impl Session {
     ) {
         let window = self.connected.as_ref().map(|connected| &connected.window);
         self.outbound.deliver(now, copies, delivery, window, &self.settings, out);
+    }
+
+    /// Takes a retained message for one of the client's new subscriptions. False when there is no room for it
+    /// now: offer it again after the next acknowledgement, or when the outbox has been written.
+    pub fn deliver_retained(
+        &mut self,
+        now: Instant,
+        message: &Arc<Message>,
+        qos_max: Qos,
+        subscription_ids: &[u32],
+        out: &mut Outbox,
+    ) -> bool {
+        let Some(connected) = &self.connected else { return false };
+        // The flag is set whatever the subscription says: this is a retained message [MQTT5-3.3.1-8].
+        let delivery = Delivery { qos_max, retain: true, subscription_ids };
+        self.outbound.deliver_retained(now, message, &delivery, &connected.window, &self.settings, out)
     }
 
     /// Sends what was waiting for room in the outbox.

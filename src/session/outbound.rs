@@ -126,6 +126,33 @@ impl Outbound {
         self.sent += 1;
     }
 
+    /// Takes a retained message for a new subscription. False when there is no room for it now.
+    pub(super) fn deliver_retained(
+        &mut self,
+        now: Instant,
+        message: &Arc<Message>,
+        delivery: &Delivery<'_>,
+        window: &Window,
+        settings: &Settings,
+        out: &mut Outbox,
+    ) -> bool {
+        if out.len() >= settings.outbox_bytes_max {
+            return false;
+        }
+        let qos = message.qos().min(delivery.qos_max);
+        let pending = Pending::new(Arc::clone(message), qos, delivery);
+        if qos == Qos::AtMostOnce {
+            out.tally.delivered += u32::from(pending.send(now, window, None, false, out));
+            return true;
+        }
+        let waits = !self.queue.is_empty() || self.sent < self.inflight.len();
+        if waits || !self.has_room(window) {
+            return false;
+        }
+        self.start(now, window, pending, out);
+        true
+    }
+
     /// Sends what the window and the outbox have room for: first what was unacknowledged when the last
     /// connection ended, then the queue.
     pub(super) fn pump(&mut self, now: Instant, window: &Window, settings: &Settings, out: &mut Outbox) {
@@ -138,16 +165,20 @@ impl Outbound {
         {
             let Some(pending) = self.queue.pop_front() else { break };
             self.queue_bytes -= pending.message.bytes();
-            let id = self.next_id();
-            if !pending.send(now, window, id, false, out) {
-                continue;
-            }
-            out.tally.delivered += 1;
-            self.inflight.push_back(Inflight { id, stage: Stage::Published(pending), sent: true });
-            self.sent += 1;
+            self.start(now, window, pending, out);
         }
         if self.queue.is_empty() && self.queue.capacity() > 64 {
             self.queue = VecDeque::new();
+        }
+    }
+
+    /// Sends a QoS 1 or 2 message for the first time.
+    fn start(&mut self, now: Instant, window: &Window, pending: Pending, out: &mut Outbox) {
+        let id = self.next_id();
+        if pending.send(now, window, Some(id), false, out) {
+            out.tally.delivered += 1;
+            self.inflight.push_back(Inflight { id, stage: Stage::Published(pending), sent: true });
+            self.sent += 1;
         }
     }
 
@@ -156,7 +187,7 @@ impl Outbound {
         while index < self.inflight.len() && self.has_room(window) && out.len() < settings.outbox_bytes_max {
             let entry = &mut self.inflight[index];
             let keep = match &entry.stage {
-                Stage::Published(pending) => pending.send(now, window, entry.id, true, out),
+                Stage::Published(pending) => pending.send(now, window, Some(entry.id), true, out),
                 Stage::Released => {
                     out.push(window.version, &Packet::PubRel(release(entry.id, ReasonCode::Success)));
                     true
@@ -262,12 +293,12 @@ impl Pending {
     }
 
     /// Appends the PUBLISH. False, and counted, when the message cannot be sent any more.
-    fn send(&self, now: Instant, window: &Window, id: PacketId, dup: bool, out: &mut Outbox) -> bool {
+    fn send(&self, now: Instant, window: &Window, id: Option<PacketId>, dup: bool, out: &mut Outbox) -> bool {
         let address = Address {
             version: window.version,
             qos: self.qos,
             retain: self.retain,
-            packet_id: Some(id),
+            packet_id: id,
             subscription_ids: self.subscription_ids.as_deref().unwrap_or_default(),
         };
         if message_len(&self.message, now, &address) > window.packet_size_max as usize {

@@ -33,6 +33,8 @@ pub struct Settings {
     pub topic_levels_max: usize,
     /// Bytes of a Client Identifier.
     pub client_id_len_max: usize,
+    /// Whether messages may be retained; if not, clients are told so [MQTT5-3.2.2.3.5].
+    pub retain_available: bool,
 }
 
 impl Default for Settings {
@@ -50,6 +52,7 @@ impl Default for Settings {
             subscriptions_max: 10_000,
             topic_levels_max: 128,
             client_id_len_max: 256,
+            retain_available: true,
         }
     }
 }

@@ -287,7 +287,6 @@ fn what_a_publish_may_not_be_closes_the_connection() {
     };
     check(publish("a/#", Qos::AtMostOnce, None), ReasonCode::TopicNameInvalid);
     check(publish("a/+/b", Qos::AtMostOnce, None), ReasonCode::TopicNameInvalid);
-    check(Publish { retain: true, ..publish("a", Qos::AtMostOnce, None) }, ReasonCode::RetainNotSupported);
     check(
         Publish { properties: alias(17), ..publish("a", Qos::AtMostOnce, None) },
         ReasonCode::TopicAliasInvalid,

@@ -82,6 +82,16 @@ impl<V> TopicIndex<V> {
         let range = range_from(&self.names, seek);
         Matches { names: &self.names, filter: text, range, seek: seek.to_owned() }
     }
+
+    /// Like [`TopicIndex::matches`], for a search that goes on behind a name it has come to.
+    pub fn matches_after<'s>(&'s self, filter: &'s TopicFilter, after: &TopicName) -> Matches<'s, V> {
+        let mut matches = self.matches(filter);
+        let behind = (Bound::Excluded(after.as_str()), Bound::Unbounded);
+        if after.as_str() >= matches.seek.as_str() {
+            matches.range = self.names.range::<str, _>(behind);
+        }
+        matches
+    }
 }
 
 impl<V> Default for TopicIndex<V> {

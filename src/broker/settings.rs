@@ -1,0 +1,25 @@
+//! The limits of what the broker keeps for everybody.
+
+/// Limits of the broker.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Retained messages.
+    pub retained: RetainedSettings,
+}
+
+/// Limits of the retained messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetainedSettings {
+    /// Messages kept.
+    pub messages_max: usize,
+    /// Bytes of one payload that is kept.
+    pub payload_max: usize,
+    /// Bytes of memory for all of them.
+    pub bytes_max: usize,
+}
+
+impl Default for RetainedSettings {
+    fn default() -> Self {
+        Self { messages_max: 1_000_000, payload_max: 1 << 20, bytes_max: 1 << 30 }
+    }
+}

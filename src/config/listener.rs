@@ -1,0 +1,120 @@
+//! `[[listener]]`, `[auth]` and `[http]`: where the node can be reached, and by whom.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use super::error::{ConfigError, Origin};
+use super::kind::{Fit, boolean, duration, socket_address, text};
+use super::mqtt::count;
+use super::section::{Place, Placed, Reader, Section};
+use super::tree::Node;
+use crate::auth::Settings as AuthSettings;
+use crate::http::Settings as HttpSettings;
+use crate::server::{Listener, Settings as ServerSettings};
+
+/// Listeners and their places.
+pub(super) struct Listeners(Vec<Placed<Listener>>);
+
+/// Without any `[[listener]]` there is one, on loopback.
+pub(super) fn read(reader: &mut Reader) -> Result<Listeners, ConfigError> {
+    let Some(sections) = reader.sections("listener")? else {
+        // Asked of an empty one, so that its keys are known for suggestions and listings.
+        let mut section = reader.stand_in("listener", "listener.0".to_owned());
+        let listener = read_one(&mut section)?;
+        reader.close(section);
+        return Ok(Listeners(vec![listener]));
+    };
+    let mut listeners = Vec::with_capacity(sections.len());
+    for mut section in sections {
+        listeners.push(read_one(&mut section)?);
+        reader.close(section);
+    }
+    Ok(Listeners(listeners))
+}
+
+fn read_one(section: &mut Section) -> Result<Placed<Listener>, ConfigError> {
+    let mut settings = Listener::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 1883)));
+    section.take("type", transport)?;
+    let place = section.fill("bind", socket_address, &mut settings.bind)?;
+    section.fill("max_connections", count(1..=10_000_000), &mut settings.connections_max)?;
+    let patience = Duration::from_millis(100)..=Duration::from_secs(3_600);
+    section.fill("connect_timeout", duration(patience), &mut settings.connect_timeout)?;
+    Ok(Placed { value: settings, place })
+}
+
+fn transport(node: &Node) -> Fit<()> {
+    let name = text(node)?;
+    match name.as_str() {
+        "tcp" => Ok(()),
+        "tls" | "ws" | "wss" | "quic" | "unix" => {
+            Err(format!("{name:?} is not built in this version: use \"tcp\"").into())
+        }
+        _ => Err(format!("expected \"tcp\", found {name:?}").into()),
+    }
+}
+
+/// Where the HTTP server listens, and its place.
+pub(super) fn read_http(reader: &mut Reader) -> Result<(HttpSettings, Place), ConfigError> {
+    let mut settings = HttpSettings::default();
+    let mut section = reader.section("http")?;
+    let place = section.fill("bind", socket_address, &mut settings.bind)?;
+    reader.close(section);
+    Ok((settings, place))
+}
+
+/// `auth.allow_anonymous`, when it is set.
+pub(super) fn read_allow_anonymous(reader: &mut Reader) -> Result<Option<bool>, ConfigError> {
+    let mut section = reader.section("auth")?;
+    let allow = section.take("allow_anonymous", boolean)?;
+    reader.close(section);
+    Ok(allow.map(|placed| placed.value))
+}
+
+impl Listeners {
+    /// Anonymous clients are taken without being asked only where nobody else can come.
+    pub(super) fn settle_auth(&self, allow_anonymous: Option<bool>) -> Result<AuthSettings, ConfigError> {
+        let mut settings = AuthSettings::default();
+        if let Some(allow) = allow_anonymous {
+            settings.allow_anonymous = allow;
+            return Ok(settings);
+        }
+        let is_open = |listener: &&Placed<Listener>| !listener.value.bind.ip().is_loopback();
+        match self.0.iter().find(is_open) {
+            None => Ok(settings),
+            Some(listener) => {
+                let problem = format!(
+                    "{} can be reached from other machines: say whether clients without credentials are taken, \
+                     auth.allow_anonymous = true or false",
+                    listener.value.bind
+                );
+                Err(listener.place.error(problem))
+            }
+        }
+    }
+
+    /// Refuses two TCP ports of this node that cannot both be opened: `others` are the ports that are not
+    /// listeners.
+    pub(super) fn settle(self, others: &[(&Place, SocketAddr)]) -> Result<ServerSettings, ConfigError> {
+        let listeners = self.0.iter().map(|listener| (&listener.place, listener.value.bind));
+        let mut taken: Vec<(&Place, SocketAddr)> = Vec::new();
+        for (place, bind) in others.iter().copied().chain(listeners) {
+            if let Some((earlier, address)) = taken.iter().find(|(_, address)| collide(*address, bind)) {
+                let at = match &earlier.origin {
+                    Origin::File { line: Some(line), .. } => format!(" (line {line})"),
+                    _ => String::new(),
+                };
+                let problem = format!("{bind} is taken by {}{at}, {address}", earlier.key);
+                return Err(place.error(problem));
+            }
+            taken.push((place, bind));
+        }
+        Ok(ServerSettings { listeners: self.0.into_iter().map(|listener| listener.value).collect() })
+    }
+}
+
+/// Whether one of the two keeps the other from being opened.
+fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    let same_place = a.ip() == b.ip()
+        || (a.is_ipv4() == b.is_ipv4() && (a.ip().is_unspecified() || b.ip().is_unspecified()));
+    a.port() != 0 && a.port() == b.port() && same_place
+}

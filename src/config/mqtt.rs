@@ -1,0 +1,38 @@
+//! `[mqtt]`: the limits of one client's session.
+
+use std::time::Duration;
+
+use super::error::ConfigError;
+use super::kind::{Fit, bytes, duration_or_never, integer};
+use super::section::Reader;
+use super::tree::Node;
+use crate::session::Settings;
+
+/// The largest packet that MQTT can express: fixed header and 268,435,455 bytes behind it.
+const PACKET_SIZE_MAX: u32 = 268_435_460;
+
+pub(super) fn read(reader: &mut Reader) -> Result<Settings, ConfigError> {
+    let mut settings = Settings::default();
+    let mut section = reader.section("mqtt")?;
+    section.fill("receive_maximum", integer(1..=u16::MAX), &mut settings.receive_maximum)?;
+    section.fill("max_inflight", integer(1..=u16::MAX), &mut settings.inflight_max)?;
+    section.fill("max_queue", count(0..=10_000_000), &mut settings.queue_len_max)?;
+    section.fill("max_queue_bytes", bytes(0..=1 << 40), &mut settings.queue_bytes_max)?;
+    section.fill("max_outbox_bytes", bytes(4 << 10..=1 << 40), &mut settings.outbox_bytes_max)?;
+    let expiry = Duration::ZERO..=Duration::from_secs(u64::from(u32::MAX) - 1);
+    section.fill("session_expiry_max", duration_or_never(expiry), &mut settings.session_expiry_max)?;
+    section.fill("max_keep_alive", integer(1..=u16::MAX), &mut settings.keep_alive_max)?;
+    section.fill("max_packet_size", bytes(128..=PACKET_SIZE_MAX), &mut settings.packet_size_max)?;
+    section.fill("topic_alias_maximum", integer(0..=u16::MAX), &mut settings.topic_alias_maximum)?;
+    section.fill("max_subscriptions_per_client", count(1..=10_000_000), &mut settings.subscriptions_max)?;
+    section.fill("max_topic_levels", count(1..=65_535), &mut settings.topic_levels_max)?;
+    section.fill("max_client_id_len", count(23..=65_535), &mut settings.client_id_len_max)?;
+    reader.close(section);
+    Ok(settings)
+}
+
+/// A number of things.
+pub(super) fn count(range: std::ops::RangeInclusive<u32>) -> impl Fn(&Node) -> Fit<usize> {
+    let integer = integer(range);
+    move |node| integer(node).map(|count| count as usize)
+}

@@ -1,0 +1,21 @@
+//! Proof from outside: real `flockmq serve` processes, real clients, real signals.
+//!
+//! Nothing here uses the library; what these tests rely on is the outside contract: config keys, MQTT, HTTP,
+//! metrics, the command line. `scripts/setup-tests` installs the clients.
+#![expect(clippy::disallowed_methods, reason = "process tests run in real time against real processes")]
+#![expect(
+    clippy::print_stderr,
+    reason = "a failed test shows where the nodes' files are and what they logged"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bad_config;
+mod footprint;
+mod hostile;
+mod matrix;
+mod node_loss;
+mod routes;
+mod sessions;
+mod strangers;

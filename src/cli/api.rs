@@ -1,0 +1,118 @@
+//! Asking a node over HTTP.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::Request;
+use hyper::body::Bytes;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+
+use super::console::Failure;
+use super::serve::environment;
+use crate::config;
+use crate::net::TcpStream;
+
+/// A node on the same machine or network answers in milliseconds; one that does not answer by then will not.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Far above the listing of a million routes' worth of JSON that anybody would read.
+const ANSWER_BYTES_MAX: usize = 256 << 20;
+
+/// Which node to ask.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Target {
+    /// The node's HTTP address; else FLOCKMQ__HTTP__BIND, else http.bind of --config, else 127.0.0.1:8080
+    #[arg(long, value_name = "HOST:PORT", global = true)]
+    node: Option<String>,
+    /// The node's configuration file, for its http.bind
+    #[arg(short, long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+}
+
+impl Target {
+    /// `host:port` to connect to.
+    pub(super) fn address(&self) -> Result<String, Failure> {
+        if let Some(node) = &self.node {
+            return Ok(node.clone());
+        }
+        let bind = config::http_bind(self.config.as_deref(), environment())
+            .map_err(|error| Failure::new(error.to_string()))?;
+        Ok(reachable(bind).to_string())
+    }
+}
+
+/// Where to connect to reach a server on this machine that listens there.
+fn reachable(bind: SocketAddr) -> SocketAddr {
+    let mut address = bind;
+    if bind.ip().is_unspecified() {
+        address.set_ip(match bind {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}
+
+/// The JSON that a node answers to GET `path`.
+pub(super) async fn get(address: &str, path: &str) -> Result<Value, Failure> {
+    let answer = tokio::time::timeout(PATIENCE, exchange(address, path)).await;
+    let answer = answer.unwrap_or_else(|_| {
+        Err(format!("no answer from {address} within {}s; is the node busy or stopped?", PATIENCE.as_secs()))
+    });
+    answer.map_err(Failure::new)
+}
+
+async fn exchange(address: &str, path: &str) -> Result<Value, String> {
+    let stream = TcpStream::connect(address).await.map_err(|error| {
+        format!("cannot reach a node at {address}: {error}; is it running? --node HOST:PORT names another")
+    })?;
+    let broken = |error: hyper::Error| format!("{address} does not answer like a node: {error}");
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    let request = Request::get(path)
+        .header(hyper::header::HOST, address)
+        .header(hyper::header::ACCEPT, "application/json")
+        .body(Empty::<Bytes>::new())
+        .map_err(|error| format!("{address} is not an address: {error}"))?;
+    let talk = async {
+        let response = sender.send_request(request).await.map_err(broken)?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+        let body = body.map_err(|error| format!("the answer of {address} broke off: {error}"))?.to_bytes();
+        if !status.is_success() {
+            return Err(format!("{address} answers {status} to {path}"));
+        }
+        serde_json::from_slice(&body)
+            .map_err(|error| format!("{address} does not answer like a node: {error}"))
+    };
+    // The connection makes progress only while it is polled, and `talk` ends first.
+    tokio::select! {
+        answer = talk => answer,
+        Err(error) = connection => Err(broken(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_on_every_address_is_reached_by_loopback() {
+        let check = |bind: &str, expected: &str| {
+            assert_eq!(reachable(bind.parse().unwrap()).to_string(), expected);
+        };
+        check("0.0.0.0:8080", "127.0.0.1:8080");
+        check("[::]:8080", "[::1]:8080");
+        check("10.0.0.5:8080", "10.0.0.5:8080");
+    }
+
+    #[test]
+    fn the_flag_wins() {
+        let target = Target { node: Some("node1:8080".to_owned()), config: Some("/nowhere".into()) };
+        assert_eq!(target.address().unwrap(), "node1:8080");
+        let target = Target { node: None, config: Some("/nowhere".into()) };
+        assert!(target.address().is_err());
+    }
+}

@@ -93,7 +93,7 @@ impl Mesh {
         };
         let frame = Publish {
             seq: self.next_message_seq(),
-            qos: publication.qos.into(),
+            qos: publication.qos,
             retain: publication.retain,
             expiry,
             publisher: publication.publisher,

@@ -20,7 +20,7 @@ use super::{Link, LinkError};
 use crate::cluster::Inbound;
 use crate::cluster::frame::{DATA_FRAME_LEN_MAX, Data, Publish, decode_data, encode_data_ack, peek};
 use crate::cluster::mesh::Mesh;
-use crate::message::{MessageId, Publication, Qos};
+use crate::message::{MessageId, Publication};
 use crate::net::clock::now;
 
 const OPENING_BYTES: usize = 16;
@@ -197,7 +197,7 @@ impl Intake<'_> {
         let publication = Publication {
             topic: publish.topic,
             payload: publish.payload,
-            qos: Qos::from_u8(publish.qos).unwrap_or_default(),
+            qos: publish.qos,
             retain: publish.retain,
             properties: publish.properties,
             expires_at: publish.expiry.map(|left| now() + Duration::from_secs(left.into())),

@@ -3,6 +3,8 @@
 mod links;
 mod node;
 mod peers;
+mod proxy;
+mod registry;
 mod strangers;
 
 use self::node::{Node, Setup, publish, until};

@@ -7,11 +7,13 @@ use parking_lot::Mutex;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 
+use super::registry::Registry;
 use crate::cluster::{
     Cluster, Identity, Inbound, NodeId, PeerState, Reach, RouteKey, Secret, Settings, Touched,
 };
 use crate::message::{MessageId, Publication, Qos};
 use crate::metrics::{DROP_REASONS, DropReason, Metrics};
+use crate::net::TcpListener;
 use crate::tasks::Tasks;
 use crate::topic::{TopicFilter, TopicRef};
 
@@ -26,6 +28,8 @@ pub(super) struct Setup {
     pub(super) name: &'static str,
     pub(super) link_buffer_bytes: usize,
     pub(super) route_log_max: usize,
+    /// In place of gossip.
+    pub(super) registry: Option<Registry>,
 }
 
 impl Default for Setup {
@@ -39,6 +43,7 @@ impl Default for Setup {
             name: "test",
             link_buffer_bytes: 16 * 1_024 * 1_024,
             route_log_max: 65_536,
+            registry: None,
         }
     }
 }
@@ -71,34 +76,17 @@ impl Node {
             join_grace: Duration::from_secs(60),
             ..Settings::default()
         };
-        let id = NodeId::new(number);
+        let id = id(number);
         let identity = Identity { id, incarnation: setup.incarnation, name: format!("node{number}") };
         let (tasks, metrics) = (Tasks::new(), Arc::new(Metrics::new()));
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let inbound = Arc::new(Recorder::default());
-        let starting = {
-            let (tasks, metrics, inbound) = (tasks.clone(), Arc::clone(&metrics), Arc::clone(&inbound));
-            async move {
-                let cluster = loop {
-                    let bound = Cluster::bind(
-                        settings.clone(),
-                        identity.clone(),
-                        tasks.clone(),
-                        Arc::clone(&metrics),
-                    );
-                    match bound.await {
-                        Ok(cluster) => break cluster,
-                        // The process that was killed has not let go of its port yet.
-                        Err(error) if settings.listen.port() != 0 => {
-                            tracing::info!(%error, "not yet");
-                            tokio::time::sleep(Duration::from_millis(10)).await;
-                        }
-                        Err(error) => panic!("{error}"),
-                    }
-                };
-                cluster.start(inbound as Arc<dyn Inbound>);
-                cluster
-            }
+        let starting = bind(settings, identity, tasks.clone(), Arc::clone(&metrics), setup.registry.clone());
+        let upper = Arc::clone(&inbound) as Arc<dyn Inbound>;
+        let starting = async move {
+            let cluster = starting.await;
+            cluster.start(upper);
+            cluster
         };
         let cluster = runtime.spawn(starting).await.unwrap();
         Self { id, cluster, inbound, metrics, tasks, runtime }
@@ -170,6 +158,14 @@ impl Node {
         self.metrics.cluster_rejected.get_or_create(&crate::metrics::ReasonLabel { reason }).get()
     }
 
+    /// Everything that was refused for a reason that begins so.
+    pub(super) fn rejected_by(&self, prefix: &str) -> u64 {
+        let text = self.metrics.encode().unwrap();
+        let prefix = format!("flockmq_cluster_rejected_total{{reason=\"{prefix}");
+        let counts = text.lines().filter(|line| line.starts_with(&prefix));
+        counts.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum()
+    }
+
     /// Ends at once, without a goodbye, and returns where it was.
     pub(super) fn kill(self) -> String {
         let address = self.address();
@@ -189,6 +185,34 @@ impl Node {
             node.kill();
         }
     }
+}
+
+async fn bind(
+    settings: Settings,
+    identity: Identity,
+    tasks: Tasks,
+    metrics: Arc<Metrics>,
+    registry: Option<Registry>,
+) -> Arc<Cluster> {
+    if let Some(registry) = registry {
+        let listener = TcpListener::bind(settings.listen).await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let membership = registry.join(identity.id, identity.incarnation, &address);
+        return Cluster::with_membership(settings, identity, tasks, metrics, listener, address, membership)
+            .unwrap();
+    }
+    loop {
+        match Cluster::bind(settings.clone(), identity.clone(), tasks.clone(), Arc::clone(&metrics)).await {
+            Ok(cluster) => return cluster,
+            // The process that was killed has not let go of its port yet.
+            Err(_) if settings.listen.port() != 0 => tokio::time::sleep(Duration::from_millis(5)).await,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+pub(super) fn id(number: u128) -> NodeId {
+    NodeId::new(number)
 }
 
 pub(super) fn route(filter: &str) -> RouteKey {

@@ -406,6 +406,9 @@ impl Session {
     }
 
     fn on_disconnect<'a>(&mut self, disconnect: &Disconnect<'_>) -> Result<Request<'a>, ReasonCode> {
+        if !is_said_by_clients(disconnect.reason) || disconnect.server_reference.is_some() {
+            return Err(ReasonCode::ProtocolError);
+        }
         if let Some(seconds) = disconnect.session_expiry {
             let expiry = self.expiry.changed_to(seconds, self.settings.session_expiry_max);
             self.expiry = expiry.ok_or(ReasonCode::ProtocolError)?;
@@ -443,6 +446,27 @@ fn on_unsubscribe<'a>(unsubscribe: &Unsubscribe<'_>) -> Request<'a> {
     let filters =
         filters.map(|text| SubscriptionFilter::parse(text).map_err(|_| ReasonCode::TopicFilterInvalid));
     Request::Unsubscribe { packet_id: unsubscribe.packet_id, filters: filters.collect() }
+}
+
+/// Whether a client may put the code into its DISCONNECT (table 3-10); the codec knows no direction.
+fn is_said_by_clients(reason: ReasonCode) -> bool {
+    matches!(
+        reason,
+        ReasonCode::NormalDisconnection
+            | ReasonCode::DisconnectWithWill
+            | ReasonCode::UnspecifiedError
+            | ReasonCode::MalformedPacket
+            | ReasonCode::ProtocolError
+            | ReasonCode::ImplementationSpecificError
+            | ReasonCode::TopicNameInvalid
+            | ReasonCode::ReceiveMaximumExceeded
+            | ReasonCode::TopicAliasInvalid
+            | ReasonCode::PacketTooLarge
+            | ReasonCode::MessageRateTooHigh
+            | ReasonCode::QuotaExceeded
+            | ReasonCode::AdministrativeAction
+            | ReasonCode::PayloadFormatInvalid
+    )
 }
 
 fn received<'a>(packet_id: PacketId, reason: ReasonCode) -> PubRec<'a> {

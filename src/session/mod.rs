@@ -391,16 +391,23 @@ impl Session {
     }
 
     fn on_subscribe<'a>(&self, subscribe: &Subscribe<'_>) -> Result<Request<'a>, ReasonCode> {
-        let filters = subscribe.filters.iter().map(|entry| {
-            let filter =
-                SubscriptionFilter::parse(entry.filter).map_err(|_| ReasonCode::TopicFilterInvalid)?;
+        let entries = subscribe.filters.iter();
+        let parsed: Vec<_> =
+            entries.map(|entry| (SubscriptionFilter::parse(entry.filter), entry.options)).collect();
+        let is_shared =
+            |filter: &Result<SubscriptionFilter, _>| matches!(filter, Ok(filter) if filter.share.is_some());
+        if parsed.iter().any(|(filter, options)| options.no_local && is_shared(filter)) {
+            return Err(ReasonCode::ProtocolError); // [MQTT5-3.8.3-4]
+        }
+        let filters = parsed.into_iter().map(|(filter, options)| {
+            let filter = filter.map_err(|_| ReasonCode::TopicFilterInvalid)?;
             if filter.filter.as_str().split('/').count() > self.settings.topic_levels_max {
                 return Err(ReasonCode::TopicFilterInvalid);
             }
             if filter.share.is_some() {
                 return Err(ReasonCode::SharedSubscriptionsNotSupported);
             }
-            Ok(Subscription { filter, options: entry.options, id: subscribe.subscription_id })
+            Ok(Subscription { filter, options, id: subscribe.subscription_id })
         });
         Ok(Request::Subscribe { packet_id: subscribe.packet_id, filters: filters.collect() })
     }

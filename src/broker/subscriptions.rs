@@ -92,7 +92,8 @@ impl Subscriptions {
         self.index.read().for_each_match(topic, |leaf| {
             leaves += 1;
             leaf.subscribers.for_each(|subscriber| {
-                let is_own = subscriber.options.no_local && publisher == Some(subscriber.client.id().as_str());
+                let is_own =
+                    subscriber.options.no_local && publisher == Some(subscriber.client.id().as_str());
                 if !is_own {
                     targets.push(Target::new(subscriber));
                 }

@@ -22,6 +22,8 @@ pub mod seal;
 mod settings;
 mod status;
 pub mod sync;
+#[cfg(test)]
+mod tests;
 mod transport;
 
 use std::net::SocketAddr;

@@ -249,13 +249,13 @@ mod tests {
     #[test]
     fn the_bound_counts_everything_that_is_kept() {
         let mut buffer = Buffer::new(10_000);
-        let mut kept = 0;
+        let mut kept = 0u64;
         while buffer.push(&FRAME).is_ok() {
             kept += 1;
             buffer.take();
         }
         assert!(
-            kept < 10_000 / (FRAME.len() + CHUNK_OVERHEAD_BYTES) + 1,
+            kept <= 10_000 / (FRAME.len() + CHUNK_OVERHEAD_BYTES) as u64,
             "{kept} frames, each its own chunk"
         );
         assert_eq!(buffer.push(&FRAME), Err(Full));

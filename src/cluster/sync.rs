@@ -4,6 +4,11 @@
 //! Pushes do the daily work; this finds what they lost. It acts only when a lag lasts, asks the owner while there is a
 //! link to it, else whichever peer is furthest, and has at most one pull in flight per owner.
 
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -30,7 +35,7 @@ impl Default for Settings {
             lag_grace: Duration::from_millis(200),
             pull_timeout: Duration::from_secs(2),
             retry_min: Duration::from_millis(200),
-            retry_max: Duration::from_secs(10),
+            retry_max: Duration::from_secs(5),
         }
     }
 }
@@ -104,6 +109,10 @@ impl AntiEntropy {
     /// Frames can, or can no longer, be exchanged with a peer.
     pub fn on_link(&mut self, now: Instant, peer: NodeId, up: bool) {
         self.peers.entry(peer).or_default().linked = up;
+        // A new link is a new chance: after a heal nobody waits for the pauses of the time before it.
+        for lag in self.lags.values_mut() {
+            lag.failures.remove(&peer);
+        }
         self.changed = Some(now);
     }
 
@@ -119,6 +128,13 @@ impl AntiEntropy {
     /// What a peer claims to have of other owners' logs; takes the place of what it claimed before.
     pub fn on_claims(&mut self, now: Instant, peer: NodeId, have: &[(NodeId, Position)]) {
         self.peers.entry(peer).or_default().have = have.iter().copied().collect();
+        self.changed = Some(now);
+    }
+
+    /// A single claim beside the others: what a delta that left a gap showed to exist.
+    pub fn on_claim(&mut self, now: Instant, peer: NodeId, owner: NodeId, position: Position) {
+        let claim = self.peers.entry(peer).or_default().have.entry(owner).or_insert(position);
+        *claim = position.max(*claim);
         self.changed = Some(now);
     }
 

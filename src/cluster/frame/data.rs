@@ -1,6 +1,9 @@
 //! Frames of the data stream: publishes and their acknowledgements. Laid out by hand, big end first.
 
+use std::time::{Duration, Instant};
+
 use super::{DATA_FRAME_LEN_MAX, FRAME_VERSION, FrameError, HEADER_LEN, LENGTH_LEN, open};
+use crate::message::{Expired, Publication, Qos};
 use crate::topic::TopicRef;
 
 const PUBLISH: u8 = 0x41;
@@ -26,8 +29,8 @@ pub enum Data<'a> {
 pub struct Publish<'a> {
     /// The last part of its message id.
     pub seq: u64,
-    /// As published: 0, 1 or 2.
-    pub qos: u8,
+    /// As published.
+    pub qos: Qos,
     /// As published.
     pub retain: bool,
     /// Seconds that are left of the Message Expiry Interval.
@@ -36,13 +39,32 @@ pub struct Publish<'a> {
     pub publisher: Option<&'a str>,
     /// Where it goes.
     pub topic: TopicRef<'a>,
-    /// The forwarded properties in MQTT 5 encoding, without their length.
+    /// The forwarded properties in MQTT 5 encoding, without their length. Opaque here: the sender's codec checked them.
     pub properties: &'a [u8],
     /// The application message.
     pub payload: &'a [u8],
 }
 
-impl Publish<'_> {
+impl<'a> Publish<'a> {
+    /// A publication that leaves at `now` with this number.
+    ///
+    /// # Errors
+    /// When it has expired, so that it is not to be sent [MQTT5-3.3.2-5].
+    pub fn new(seq: u64, publication: &Publication<'a>, now: Instant) -> Result<Self, Expired> {
+        let &Publication { topic, payload, qos, retain, properties, publisher, .. } = publication;
+        let expiry = publication.remaining_expiry(now).transpose()?;
+        Ok(Self { seq, qos, retain, expiry, publisher, topic, properties, payload })
+    }
+
+    /// The publication that arrived at `now`.
+    #[must_use]
+    pub fn publication(&self, now: Instant) -> Publication<'a> {
+        let &Self { qos, retain, publisher, topic, properties, payload, .. } = self;
+        // An instant beyond what the clock can say never comes.
+        let expires_at = self.expiry.and_then(|left| now.checked_add(Duration::from_secs(left.into())));
+        Publication { topic, payload, qos, retain, properties, expires_at, publisher }
+    }
+
     /// Bytes of the frame.
     #[must_use]
     pub fn encoded_len(&self) -> usize {
@@ -65,11 +87,8 @@ impl Publish<'_> {
         if DATA_FRAME_LEN_MAX < len {
             return Err(FrameError::Length(len));
         }
-        if FLAG_QOS <= self.qos {
-            return Err(FrameError::Body("quality of service"));
-        }
 
-        let mut flags = self.qos;
+        let mut flags = u8::from(self.qos);
         flags |= if self.retain { FLAG_RETAIN } else { 0 };
         flags |= if self.expiry.is_some() { FLAG_EXPIRY } else { 0 };
         flags |= if publisher.is_some() { FLAG_PUBLISHER } else { 0 };
@@ -129,10 +148,7 @@ fn decode_publish(mut reader: Reader<'_>) -> Result<Publish<'_>, FrameError> {
     if flags & !FLAGS_KNOWN != 0 {
         return Err(FrameError::Body("publish flags"));
     }
-    let qos = flags & FLAG_QOS;
-    if qos == FLAG_QOS {
-        return Err(FrameError::Body("quality of service"));
-    }
+    let qos = Qos::from_u8(flags & FLAG_QOS).ok_or(FrameError::Body("quality of service"))?;
     let seq = reader.u64()?;
     let expiry = if flags & FLAG_EXPIRY != 0 { Some(reader.u32()?) } else { None };
     let publisher = if flags & FLAG_PUBLISHER != 0 { Some(reader.text()?) } else { None };

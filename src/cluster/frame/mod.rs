@@ -7,6 +7,8 @@ mod control;
 mod data;
 mod route;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 
 pub use self::control::{Control, decode_control};
 pub use self::data::{Data, Publish, decode_data, encode_data_ack};

@@ -138,7 +138,7 @@ pub enum AssemblyError {
     /// More routes than [`SNAPSHOT_KEYS_MAX`], or than announced.
     #[error("the snapshot has too many routes")]
     TooMany,
-    /// A chunk of another snapshot, or not the next one.
+    /// A chunk of another snapshot, not the next one, or an empty one.
     #[error("a chunk that does not follow the one before")]
     OutOfOrder,
     /// The routes are not those that the beginning promised.
@@ -169,7 +169,8 @@ impl Assembly {
     /// # Errors
     /// Then the assembly is of no more use.
     pub fn on_chunk(&mut self, chunk: SnapshotChunk) -> Result<(), AssemblyError> {
-        if chunk.owner != self.begin.owner || chunk.index != self.next {
+        // An empty chunk would never bring the end nearer.
+        if chunk.owner != self.begin.owner || chunk.index != self.next || chunk.keys.is_empty() {
             return Err(AssemblyError::OutOfOrder);
         }
         let count = self.keys.len() as u64 + chunk.keys.len() as u64;

@@ -42,7 +42,9 @@ fn replica(seed: u64) -> Routes {
     routes
 }
 
-fn state(routes: &Routes) -> (Vec<(NodeId, Digest)>, Vec<(RouteKey, Vec<NodeId>)>) {
+type State = (Vec<(NodeId, Digest)>, Vec<(RouteKey, Vec<NodeId>)>);
+
+fn state(routes: &Routes) -> State {
     (routes.digests(), routes.listing().collect())
 }
 

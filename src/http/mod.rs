@@ -5,6 +5,8 @@ mod answer;
 mod connection;
 mod settings;
 
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub use settings::Settings;
@@ -14,17 +16,46 @@ use crate::metrics::Metrics;
 use crate::net::TcpListener;
 use crate::tasks::Tasks;
 
+/// The listener could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {bind}: {error}")]
+pub struct BindError {
+    /// The address of the configuration.
+    pub bind: SocketAddr,
+    /// What the system said.
+    #[source]
+    pub error: io::Error,
+}
+
 /// What the answers are made of.
 #[derive(Clone)]
 pub struct State {
-    /// Who this node is.
-    pub identity: Identity,
-    /// The node's part in a cluster; `None` for a node that stands alone.
-    pub cluster: Option<Arc<Cluster>>,
-    /// For /metrics.
-    pub metrics: Arc<Metrics>,
-    /// For /health/ready.
-    pub readiness: Arc<dyn Readiness>,
+    identity: Identity,
+    cluster: Option<Arc<Cluster>>,
+    metrics: Arc<Metrics>,
+    readiness: Arc<dyn Readiness>,
+}
+
+impl State {
+    /// `cluster` is `None` for a node that stands alone; such a node is ready, a member of a cluster is ready
+    /// once it is in step with its live peers.
+    #[must_use]
+    pub fn new(identity: Identity, cluster: Option<Arc<Cluster>>, metrics: Arc<Metrics>) -> Self {
+        let asked = cluster.clone();
+        let readiness = move || match &asked {
+            Some(cluster) if !cluster.is_ready() => {
+                vec!["the routes of the live peers are not all here yet".to_owned()]
+            }
+            Some(_) | None => Vec::new(),
+        };
+        Self { identity, cluster, metrics, readiness: Arc::new(readiness) }
+    }
+
+    /// The same with another judgement of whether the node is ready.
+    #[must_use]
+    pub fn with_readiness(self, readiness: Arc<dyn Readiness>) -> Self {
+        Self { readiness, ..self }
+    }
 }
 
 /// Whether the node can take clients.
@@ -39,10 +70,34 @@ impl<F: Fn() -> Vec<String> + Send + Sync + 'static> Readiness for F {
     }
 }
 
-/// Answers on an open listener until the tasks are asked to stop.
-pub fn serve(listener: TcpListener, state: State, tasks: &Tasks) {
-    let answers = answer::router(state);
-    tasks.spawn_essential("http", connection::accept(listener, answers, tasks.clone()));
+/// An open listener that does not answer yet.
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// # Errors
+    /// The address cannot be opened.
+    pub async fn bind(settings: &Settings) -> Result<Self, BindError> {
+        let bind = settings.bind;
+        let refused = |error| BindError { bind, error };
+        let listener = TcpListener::bind(bind).await.map_err(refused)?;
+        let address = listener.local_addr().map_err(refused)?;
+        Ok(Self { listener, address })
+    }
+
+    /// The bound address.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers until the tasks are asked to stop.
+    pub fn start(self, state: State, tasks: &Tasks) {
+        let answers = answer::router(state);
+        tasks.spawn_essential("http", connection::accept(self.listener, answers, tasks.clone()));
+    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use super::*;
 use crate::cluster::NodeId;
 use crate::net::TcpStream;
 
-struct Server {
+struct Fixture {
     address: SocketAddr,
     tasks: Tasks,
     is_ready: Arc<AtomicBool>,
 }
 
-impl Server {
+impl Fixture {
     async fn start(cluster: Option<Arc<Cluster>>) -> Self {
         let tasks = Tasks::new();
         let is_ready = Arc::new(AtomicBool::new(true));
@@ -23,11 +23,11 @@ impl Server {
         let readiness = move || {
             if asked.load(Ordering::SeqCst) { Vec::new() } else { vec!["routes are missing".to_owned()] }
         };
-        let state =
-            State { identity: identity(), cluster, metrics: Arc::default(), readiness: Arc::new(readiness) };
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        serve(listener, state, &tasks);
+        let state = State::new(identity(), cluster, Arc::default()).with_readiness(Arc::new(readiness));
+        let settings = Settings { bind: (Ipv4Addr::LOCALHOST, 0).into() };
+        let server = Server::bind(&settings).await.unwrap();
+        let address = server.address();
+        server.start(state, &tasks);
         Self { address, tasks, is_ready }
     }
 
@@ -64,7 +64,7 @@ fn identity() -> Identity {
 
 #[tokio::test]
 async fn a_running_node_is_live_and_says_whether_it_is_ready() {
-    let server = Server::start(None).await;
+    let server = Fixture::start(None).await;
     let (status, head, body) = server.get("/health/live").await;
     assert_eq!((status, body.as_str()), (200, "live"));
     assert!(head.contains("cache-control: no-store"), "{head}");
@@ -79,7 +79,7 @@ async fn a_running_node_is_live_and_says_whether_it_is_ready() {
 
 #[tokio::test]
 async fn metrics_are_written_for_scrapers() {
-    let server = Server::start(None).await;
+    let server = Fixture::start(None).await;
     let (status, head, body) = server.get("/metrics").await;
     assert_eq!(status, 200);
     assert!(head.contains("content-type: application/openmetrics-text; version=1.0.0"), "{head}");
@@ -89,7 +89,7 @@ async fn metrics_are_written_for_scrapers() {
 
 #[tokio::test]
 async fn a_node_alone_is_its_own_converged_cluster() {
-    let server = Server::start(None).await;
+    let server = Fixture::start(None).await;
     let (status, answer) = server.get_json("/api/v1/cluster").await;
     assert_eq!(status, 200);
     assert_eq!((&answer["ready"], &answer["converged"]), (&json!(true), &json!(true)));
@@ -109,7 +109,7 @@ async fn a_member_of_a_cluster_answers_with_what_its_cluster_says() {
     let settings = crate::cluster::Settings { listen: (Ipv4Addr::LOCALHOST, 0).into(), ..Default::default() };
     let tasks = Tasks::new();
     let cluster = Cluster::bind(settings, identity(), tasks.clone(), Arc::default()).await.unwrap();
-    let server = Server::start(Some(Arc::clone(&cluster))).await;
+    let server = Fixture::start(Some(Arc::clone(&cluster))).await;
     let key = crate::cluster::RouteKey {
         filter: crate::topic::TopicFilter::parse("a/+").unwrap(),
         share: None,
@@ -129,7 +129,7 @@ async fn a_member_of_a_cluster_answers_with_what_its_cluster_says() {
 
 #[tokio::test]
 async fn what_does_not_exist_is_said_in_json() {
-    let server = Server::start(None).await;
+    let server = Fixture::start(None).await;
     assert_eq!(
         server.get_json("/api/v2/x?y").await,
         (404, json!({ "error": "there is nothing at /api/v2/x" }))
@@ -142,7 +142,7 @@ async fn what_does_not_exist_is_said_in_json() {
 
 #[tokio::test]
 async fn requests_that_are_too_large_are_refused() {
-    let server = Server::start(None).await;
+    let server = Fixture::start(None).await;
     let filler = "x".repeat(settings::HEADER_BYTES_MAX);
     let long = format!("GET /health/live HTTP/1.1\r\nHost: x\r\nFiller: {filler}\r\n\r\n");
     assert_eq!(server.exchange(&long).await.0, 431);
@@ -157,7 +157,7 @@ async fn requests_that_are_too_large_are_refused() {
 
 #[tokio::test]
 async fn connections_beyond_the_limit_are_closed_and_free_places_are_used_again() {
-    let server = Server::start(None).await;
+    let server = Fixture::start(None).await;
     let mut held = Vec::new();
     for _ in 0..settings::CONNECTIONS_MAX {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
@@ -183,7 +183,7 @@ async fn connections_beyond_the_limit_are_closed_and_free_places_are_used_again(
 
 #[tokio::test(start_paused = true)]
 async fn a_silent_connection_is_closed() {
-    let server = Server::start(None).await;
+    let server = Fixture::start(None).await;
     let mut silent = TcpStream::connect(server.address).await.unwrap();
     silent.write_all(b"GET /health/live HT").await.unwrap();
     let begun = crate::net::clock::now();
@@ -196,11 +196,31 @@ async fn a_silent_connection_is_closed() {
 
 #[tokio::test]
 async fn a_node_that_stops_closes_its_connections() {
-    let server = Server::start(None).await;
+    let server = Fixture::start(None).await;
     let mut idle = TcpStream::connect(server.address).await.unwrap();
     idle.write_all(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     assert_ne!(idle.read(&mut [0; 1_024]).await.unwrap(), 0);
     assert!(server.tasks.shutdown(Duration::from_secs(10)).await);
     assert!(!server.tasks.failed());
     assert_eq!(idle.read(&mut [0; 16]).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn an_address_in_use_is_named() {
+    let taken = Server::bind(&Settings { bind: (Ipv4Addr::LOCALHOST, 0).into() }).await.unwrap();
+    let error = Server::bind(&Settings { bind: taken.address() }).await.err().unwrap();
+    let expected = format!("cannot listen on {}: Address already in use", taken.address());
+    assert!(error.to_string().starts_with(&expected), "{error}");
+}
+
+#[tokio::test]
+async fn a_node_is_ready_when_its_cluster_is() {
+    let metrics: Arc<Metrics> = Arc::default();
+    assert!(State::new(identity(), None, Arc::clone(&metrics)).readiness.obstacles().is_empty());
+    let settings = crate::cluster::Settings { listen: (Ipv4Addr::LOCALHOST, 0).into(), ..Default::default() };
+    let tasks = Tasks::new();
+    let cluster = Cluster::bind(settings, identity(), tasks.clone(), Arc::clone(&metrics)).await.unwrap();
+    let state = State::new(identity(), Some(Arc::clone(&cluster)), metrics);
+    assert_eq!(state.readiness.obstacles().is_empty(), cluster.is_ready());
+    tasks.stop();
 }

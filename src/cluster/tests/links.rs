@@ -107,6 +107,7 @@ async fn what_does_not_fit_into_the_buffer_is_dropped_and_counted() {
     pair.proxy.refuse(false);
     until("what was kept arrives", || pair.receiver.inbound.count() == kept).await;
     pair.check_received(0..kept as u32);
+    until("it is acknowledged", || pair.sender.unacked(pair.receiver.id) == 0).await;
     assert_eq!(pair.sender.publish("t", &[0; 200_000]), 0, "longer than the buffer");
     assert_eq!(pair.sender.publish("t", &[0; 4]), 1, "there is room again");
     pair.end();

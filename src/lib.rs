@@ -12,6 +12,7 @@ pub mod http;
 pub mod message;
 pub mod metrics;
 pub mod net;
+pub mod node;
 pub mod server;
 pub mod session;
 pub mod storage;

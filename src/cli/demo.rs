@@ -60,27 +60,27 @@ async fn play(arguments: &Arguments, nodes: &mut Vec<Node>) -> Result<(), Failur
         nodes.push(Node::start(config).await.map_err(|error| Failure::new(error.to_string()))?);
     }
     say(step(begun, "three nodes started, each with the same seed list"))?;
-    let mqtt: Vec<String> = nodes.iter().map(|node| node.mqtt_addr().to_string()).collect();
+    let mqtt: Vec<String> = nodes.iter().flat_map(Node::mqtt_addresses).map(SocketAddr::to_string).collect();
 
     let begun = now();
     let goal = Goal { converged: true, nodes: Some(NODES), timeout: PATIENCE };
     for node in nodes.iter() {
-        wait(&node.http_addr().to_string(), &goal).await?;
+        wait(&node.http_address().to_string(), &goal).await?;
     }
     say(step(begun, "found each other: every node is live and has all routes"))?;
 
     send(&mqtt).await?;
 
     say("\nThree nodes to play with:")?;
-    for (n, node) in nodes.iter().enumerate() {
-        say(format_args!("  node{}   MQTT {}   HTTP http://{}", n + 1, node.mqtt_addr(), node.http_addr()))?;
+    for (n, (node, mqtt)) in nodes.iter().zip(&mqtt).enumerate() {
+        say(format_args!("  node{}   MQTT {mqtt}   HTTP http://{}", n + 1, node.http_address()))?;
     }
     say(format_args!(
         "\n  flockmq sub -h {} -t 'flock/#' -v\n  flockmq pub -h {} -t flock/1 -m hello\n  \
          flockmq cluster status --node {}",
         mqtt[2],
         mqtt[0],
-        nodes[0].http_addr()
+        nodes[0].http_address()
     ))?;
     if arguments.once {
         return Ok(());

@@ -77,16 +77,15 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     logging::start(&config.log);
     runtime()?.block_on(async {
         let node = Node::start(config).await.map_err(|error| Failure::new(error.to_string()))?;
-        let failed = tokio::select! {
-            () = signal::stop_requested() => false,
-            () = node.stopped() => true,
-        };
         tokio::select! {
-            () = node.stop() => {}
-            // Whoever asks twice does not want to wait.
-            () = signal::stop_requested() => return Err(Failure::new("stopped before everything was closed")),
+            () = signal::stop_requested() => {}
+            () = node.failed() => {}
         }
-        if failed { Err(Failure::new("the node stopped by itself: its log says why")) } else { Ok(()) }
+        tokio::select! {
+            whole = node.stop() => if whole { Ok(()) } else { Err(Failure::new("the node failed: its log says why")) },
+            // Whoever asks twice does not want to wait.
+            () = signal::stop_requested() => Err(Failure::new("stopped before everything was closed")),
+        }
     })
 }
 

@@ -8,7 +8,7 @@ use super::version::ProtocolVersion;
 /// Why bytes are not a packet. Always the sender's fault; the connection is closed after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// Packet type 0 [MQTT5-2.1.2].
+    /// Packet type 0 (section 2.1.2).
     #[error("packet type 0 is forbidden")]
     ReservedPacketType,
     /// A packet type that the version of this connection does not have: AUTH before 5.0.
@@ -29,7 +29,7 @@ pub enum DecodeError {
     /// More bytes than needed for the value [MQTT5-1.5.5-1].
     #[error("variable byte integer is not minimal")]
     VariableByteIntegerNotMinimal,
-    /// Longer than the receiver takes [MQTT5-3.1.2-24].
+    /// Longer than the receiver takes [MQTT5-3.2.2-15].
     #[error("packet of {total_len} bytes where {packet_size_max} are allowed")]
     PacketTooLarge {
         /// Bytes of the whole packet, as announced.

@@ -121,24 +121,24 @@ pub fn decode(version: ProtocolVersion, frame: &[u8]) -> Result<Packet<'_>, Deco
     if !has_flags && header.first_byte != header.packet_type.first_byte() {
         return Err(DecodeError::InvalidFlags(header.packet_type, flags));
     }
-    Ok(match header.packet_type {
-        PacketType::Connect => Packet::Connect(Connect::decode(reader, is_minimal)?),
-        PacketType::ConnAck => Packet::ConnAck(ConnAck::decode(version, reader)?),
-        PacketType::Publish => Packet::Publish(Publish::decode(version, flags, reader)?),
-        PacketType::PubAck => Packet::PubAck(PubAck::decode(version, reader)?),
-        PacketType::PubRec => Packet::PubRec(PubRec::decode(version, reader)?),
-        PacketType::PubRel => Packet::PubRel(PubRel::decode(version, reader)?),
-        PacketType::PubComp => Packet::PubComp(PubComp::decode(version, reader)?),
-        PacketType::Subscribe => Packet::Subscribe(Subscribe::decode(version, reader)?),
-        PacketType::SubAck => Packet::SubAck(SubAck::decode(version, reader)?),
-        PacketType::Unsubscribe => Packet::Unsubscribe(Unsubscribe::decode(version, reader)?),
-        PacketType::UnsubAck => Packet::UnsubAck(UnsubAck::decode(version, reader)?),
+    match header.packet_type {
+        PacketType::Connect => Connect::decode(reader, is_minimal).map(Packet::Connect),
+        PacketType::ConnAck => ConnAck::decode(version, reader).map(Packet::ConnAck),
+        PacketType::Publish => Publish::decode(version, flags, reader).map(Packet::Publish),
+        PacketType::PubAck => PubAck::decode(version, reader).map(Packet::PubAck),
+        PacketType::PubRec => PubRec::decode(version, reader).map(Packet::PubRec),
+        PacketType::PubRel => PubRel::decode(version, reader).map(Packet::PubRel),
+        PacketType::PubComp => PubComp::decode(version, reader).map(Packet::PubComp),
+        PacketType::Subscribe => Subscribe::decode(version, reader).map(Packet::Subscribe),
+        PacketType::SubAck => SubAck::decode(version, reader).map(Packet::SubAck),
+        PacketType::Unsubscribe => Unsubscribe::decode(version, reader).map(Packet::Unsubscribe),
+        PacketType::UnsubAck => UnsubAck::decode(version, reader).map(Packet::UnsubAck),
         // `peek` saw that they have no body.
-        PacketType::PingReq => Packet::PingReq,
-        PacketType::PingResp => Packet::PingResp,
-        PacketType::Disconnect => Packet::Disconnect(Disconnect::decode(version, reader)?),
-        PacketType::Auth => Packet::Auth(Auth::decode(version, reader)?),
-    })
+        PacketType::PingReq => Ok(Packet::PingReq),
+        PacketType::PingResp => Ok(Packet::PingResp),
+        PacketType::Disconnect => Disconnect::decode(version, reader).map(Packet::Disconnect),
+        PacketType::Auth => Auth::decode(version, reader).map(Packet::Auth),
+    }
 }
 
 impl Packet<'_> {

@@ -37,6 +37,8 @@ pub struct Config {
     pub server: crate::server::Settings,
     /// Limits of one client's session.
     pub session: crate::session::Settings,
+    /// Limits of what is kept for everybody.
+    pub broker: crate::broker::Settings,
     /// Who may connect.
     pub auth: crate::auth::Settings,
     /// Health, metrics and API.
@@ -168,6 +170,7 @@ struct Draft {
     node_name: Option<String>,
     cluster: Option<cluster::Draft>,
     session: crate::session::Settings,
+    broker: crate::broker::Settings,
     listeners: listener::Listeners,
     allow_anonymous: Option<bool>,
     http: (crate::http::Settings, section::Place),
@@ -184,11 +187,12 @@ impl Draft {
         reader.close(node);
         let cluster = cluster::read(reader)?;
         let session = mqtt::read(reader)?;
+        let broker = mqtt::read_retained(reader)?;
         let listeners = listener::read(reader)?;
         let allow_anonymous = listener::read_allow_anonymous(reader)?;
         let http = listener::read_http(reader)?;
         let log = log::read(reader)?;
-        Ok(Self { data_dir, node_name, cluster, session, listeners, allow_anonymous, http, log })
+        Ok(Self { data_dir, node_name, cluster, session, broker, listeners, allow_anonymous, http, log })
     }
 
     /// Checks what the values must agree on.
@@ -204,6 +208,7 @@ impl Draft {
             cluster,
             server,
             session: self.session,
+            broker: self.broker,
             auth,
             http: self.http.0,
             log: self.log,

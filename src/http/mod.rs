@@ -1,16 +1,104 @@
-//! The node's HTTP server: health, metrics and the API.
+//! The node's HTTP server: health, metrics, and what the node knows of its cluster. It only answers questions;
+//! nothing that arrives here changes anything.
 
-use std::net::{Ipv4Addr, SocketAddr};
+mod answer;
+mod connection;
+mod settings;
 
-/// Where the HTTP server listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// Its address; port 0 lets the system choose.
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+pub use settings::Settings;
+
+use crate::cluster::{Cluster, Identity};
+use crate::metrics::Metrics;
+use crate::net::TcpListener;
+use crate::tasks::Tasks;
+
+/// The listener could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {bind}: {error}")]
+pub struct BindError {
+    /// The address of the configuration.
     pub bind: SocketAddr,
+    /// What the system said.
+    #[source]
+    pub error: io::Error,
 }
 
-impl Default for Settings {
-    fn default() -> Self {
-        Self { bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)) }
+/// What the answers are made of.
+#[derive(Clone)]
+pub struct State {
+    identity: Identity,
+    cluster: Option<Arc<Cluster>>,
+    metrics: Arc<Metrics>,
+    readiness: Arc<dyn Readiness>,
+}
+
+impl State {
+    /// `cluster` is `None` for a node that stands alone; such a node is ready, a member of a cluster is ready
+    /// once it is in step with its live peers.
+    #[must_use]
+    pub fn new(identity: Identity, cluster: Option<Arc<Cluster>>, metrics: Arc<Metrics>) -> Self {
+        let asked = cluster.clone();
+        let readiness = move || match &asked {
+            Some(cluster) if !cluster.is_ready() => {
+                vec!["the routes of the live peers are not all here yet".to_owned()]
+            }
+            Some(_) | None => Vec::new(),
+        };
+        Self { identity, cluster, metrics, readiness: Arc::new(readiness) }
+    }
+
+    /// The same with another judgement of whether the node is ready.
+    #[must_use]
+    pub fn with_readiness(self, readiness: Arc<dyn Readiness>) -> Self {
+        Self { readiness, ..self }
     }
 }
+
+/// Whether the node can take clients.
+pub trait Readiness: Send + Sync + 'static {
+    /// What keeps it from being ready, each a short sentence; empty when it is ready.
+    fn obstacles(&self) -> Vec<String>;
+}
+
+impl<F: Fn() -> Vec<String> + Send + Sync + 'static> Readiness for F {
+    fn obstacles(&self) -> Vec<String> {
+        self()
+    }
+}
+
+/// An open listener that does not answer yet.
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// # Errors
+    /// The address cannot be opened.
+    pub async fn bind(settings: &Settings) -> Result<Self, BindError> {
+        let bind = settings.bind;
+        let refused = |error| BindError { bind, error };
+        let listener = TcpListener::bind(bind).await.map_err(refused)?;
+        let address = listener.local_addr().map_err(refused)?;
+        Ok(Self { listener, address })
+    }
+
+    /// The bound address.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers until the tasks are asked to stop.
+    pub fn start(self, state: State, tasks: &Tasks) {
+        let answers = answer::router(state);
+        tasks.spawn_essential("http", connection::accept(self.listener, answers, tasks.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -29,8 +29,8 @@ pub use settings::Settings;
 pub use will::Will;
 
 use crate::codec::{
-    Disconnect, Packet, PacketId, ProtocolVersion, PubAck, PubComp, PubRec, Qos, ReasonCode, SubAck,
-    Subscribe, SubscribeOptions, UnsubAck, Unsubscribe, UserProperties,
+    Disconnect, Packet, PacketId, PacketType, ProtocolVersion, PubAck, PubComp, PubRec, Qos, ReasonCode,
+    SubAck, Subscribe, SubscribeOptions, UnsubAck, Unsubscribe, UserProperties,
 };
 use crate::message::Message;
 use crate::topic::SubscriptionFilter;
@@ -339,6 +339,9 @@ impl Session {
             return;
         }
         connected.said_goodbye = true;
+        // Some codes belong to CONNACK only; a second CONNECT can call for one.
+        let is_sayable = reason.is_allowed_in(PacketType::Disconnect);
+        let reason = if is_sayable { reason } else { ReasonCode::ProtocolError };
         let disconnect = Disconnect {
             reason,
             session_expiry: None,

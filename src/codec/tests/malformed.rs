@@ -137,7 +137,7 @@ fn a_remaining_length_that_does_not_fit_the_fields_is_refused() {
     malformed(V5, "F0: 18 { 15 'm' } 00", DecodeError::TrailingBytes);
 }
 
-/// A packet greater than the receiver takes is refused by its header [MQTT5-3.1.2-24]; bytes of the whole
+/// A packet greater than the receiver takes is refused by its header [MQTT5-3.2.2-15]; bytes of the whole
 /// packet count.
 #[test]
 fn a_packet_above_the_maximum_packet_size_is_refused_before_its_body() {

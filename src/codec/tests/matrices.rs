@@ -1,5 +1,7 @@
 //! Whole tables of the standard, crossed: first bytes, properties and reason codes with packet types.
 
+use PacketType::{Auth, ConnAck, Disconnect, PubAck, PubComp, PubRec, PubRel, SubAck, UnsubAck};
+
 use super::{V5, V31, V311, bytes, frame, receive};
 use crate::codec::{DecodeError, PacketType, PropertyId, ReasonCode, peek};
 
@@ -113,14 +115,10 @@ fn every_packet_has_the_properties_of_the_table_and_no_others() {
             let (packet_type, once) = around(&[&property]);
             let result = receive(V5, &once);
             if !places.contains(&place) {
-                // The method before it may be the one that is refused.
-                let first = if needs_method && place != AUTH {
-                    PropertyId::AuthenticationMethod
-                } else {
-                    property_id
-                };
+                // Where the method before it is not allowed either, that is what is refused.
                 let has_method = [CONNECT, CONNACK, AUTH].contains(&place);
-                let refused = if has_method { property_id } else { first };
+                let refused =
+                    if needs_method && !has_method { PropertyId::AuthenticationMethod } else { property_id };
                 let error = DecodeError::PropertyNotAllowed(refused, packet_type);
                 assert_eq!(result, Err(error), "{property_id:?} in {packet_type:?}");
                 assert_eq!(error.reason_code(), ReasonCode::MalformedPacket);
@@ -146,8 +144,6 @@ fn every_packet_has_the_properties_of_the_table_and_no_others() {
         }
     }
 }
-
-use PacketType::{Auth, ConnAck, Disconnect, PubAck, PubComp, PubRec, PubRel, SubAck, UnsubAck};
 
 /// Table 2-6 of MQTT 5.0: code and the packets that may carry it.
 const REASON_CODES: &[(u8, &[PacketType])] = &[

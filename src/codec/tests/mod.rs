@@ -1,5 +1,6 @@
 //! The codec against the standards: tables of packets as bytes, and properties of all packets.
 
+mod arbitrary;
 mod encoding;
 mod forwarding;
 mod golden;

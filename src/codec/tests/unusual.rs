@@ -38,7 +38,7 @@ fn short_forms_are_accepted() {
 
 #[test]
 fn connect_forms_of_each_version_are_accepted() {
-    // [MQTT5-3.1.2-19] was dropped: in 5.0 a password needs no user name.
+    // 5.0 has no [MQTT311-3.1.2-22]: a password needs no user name.
     check(V5, "10: 'MQTT' 05 42 0000 {} 'c' 'p'");
     check(V5, "10: 'MQTT' 05 00 FFFF {} ''");
     check(V5, "10: 'MQTT' 05 C2 0000 {} '' '' ''");
@@ -105,7 +105,7 @@ fn every_character_but_u_0000_is_accepted() {
 
 #[test]
 fn publish_may_be_nearly_empty() {
-    // [MQTT5-3.3.2-8]: the alias stands for the topic.
+    // Section 3.3.2.3.4: the alias stands for the topic.
     check(V5, "30: '' { 23 0001 }");
     check(V5, "32: '' 0001 { 23 FFFF } <p>");
     check(V5, "30: 'a' {}");

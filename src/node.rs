@@ -1,0 +1,154 @@
+//! The composition root: makes one node out of its parts, and takes it down in reverse order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::info;
+
+use crate::auth::Authenticator;
+use crate::broker::Broker;
+use crate::cluster::{self, Cluster, Identity, Inbound, NodeId};
+use crate::config::Config;
+use crate::http;
+use crate::metrics::Metrics;
+use crate::net::clock;
+use crate::server::{self, Server};
+use crate::session;
+use crate::storage::{DataDir, DataDirError, Incarnation};
+use crate::tasks::Tasks;
+
+/// How often the broker looks for Wills and sessions that are due.
+const BROKER_TICK: Duration = Duration::from_millis(200);
+/// How long a stopping node waits for its links and tasks.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// A running node.
+pub struct Node {
+    id: NodeId,
+    tasks: Tasks,
+    broker: Arc<Broker>,
+    cluster: Option<Arc<Cluster>>,
+    mqtt_addresses: Vec<SocketAddr>,
+    http_address: SocketAddr,
+    /// Held until the node has stopped.
+    _data_dir: Option<DataDir>,
+}
+
+/// Why a node did not start. The text is one line and names the configuration key.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The cluster's sockets.
+    #[error("cluster.listen: {0}")]
+    Cluster(#[from] cluster::StartError),
+    /// An MQTT listener.
+    #[error("listener.bind: {0}")]
+    Listener(#[from] server::BindError),
+    /// The HTTP listener.
+    #[error("http.bind: {0}")]
+    Http(#[from] http::BindError),
+}
+
+impl Node {
+    /// Opens everything first and starts it then, so that a node either runs or leaves nothing behind.
+    ///
+    /// # Errors
+    /// The first thing that cannot be opened.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let data_dir = config.data_dir.as_deref().map(DataDir::open).transpose()?;
+        let identity = identity(data_dir.as_ref(), &config.node_name)?;
+        let (id, name, own) = (identity.id, identity.name.clone(), identity.clone());
+        let tasks = Tasks::new();
+        let metrics = Arc::new(Metrics::new());
+
+        let server = Server::bind(config.server).await?;
+        let http = http::Server::bind(&config.http).await?;
+        let cluster = match config.cluster {
+            Some(settings) => {
+                Some(Cluster::bind(settings, identity, tasks.clone(), Arc::clone(&metrics)).await?)
+            }
+            None => None,
+        };
+        // Retained messages stay on the node that took them; offering them in a cluster would be half a promise.
+        let retain_available = config.session.retain_available && cluster.is_none();
+        let session = session::Settings { retain_available, ..config.session };
+        let authenticator = Authenticator::new(config.auth);
+        let broker = Arc::new(Broker::new(
+            config.broker,
+            session,
+            authenticator,
+            Arc::clone(&metrics),
+            cluster.clone(),
+        ));
+
+        if let Some(cluster) = &cluster {
+            cluster.start(Arc::clone(&broker) as Arc<dyn Inbound>);
+        }
+        let (mqtt_addresses, http_address) = (server.addresses(), http.address());
+        server.start(Arc::clone(&broker), Arc::clone(&metrics), &tasks);
+        tasks.spawn_essential("broker", tick(Arc::clone(&broker), tasks.clone()));
+        let state = http::State::new(own, cluster.clone(), metrics);
+        http.start(state, &tasks);
+        info!(node = %id, name, "node started");
+        Ok(Self { id, tasks, broker, cluster, mqtt_addresses, http_address, _data_dir: data_dir })
+    }
+
+    /// The Node Id.
+    #[must_use]
+    pub fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// Where MQTT clients connect.
+    #[must_use]
+    pub fn mqtt_addresses(&self) -> &[SocketAddr] {
+        &self.mqtt_addresses
+    }
+
+    /// Where HTTP clients connect.
+    #[must_use]
+    pub fn http_address(&self) -> SocketAddr {
+        self.http_address
+    }
+
+    /// Waits until an essential task has failed.
+    pub async fn failed(&self) {
+        self.tasks.stopping().cancelled().await;
+    }
+
+    /// Says goodbye to clients and peers and stops everything. False when an essential task had failed.
+    pub async fn stop(self) -> bool {
+        info!("stopping: clients");
+        self.broker.shutdown(clock::now());
+        if let Some(cluster) = &self.cluster {
+            info!("stopping: links");
+            cluster.leave(STOP_GRACE).await;
+        }
+        info!("stopping: tasks");
+        self.tasks.shutdown(STOP_GRACE).await;
+        info!("stopped");
+        !self.tasks.failed()
+    }
+}
+
+/// A node without a data directory is a new one at every start.
+fn identity(data_dir: Option<&DataDir>, name: &str) -> Result<Identity, DataDirError> {
+    let (random, unix_ms) = (rand::random(), clock::unix_ms());
+    let Incarnation { node, incarnation } = match data_dir {
+        Some(data_dir) => data_dir.next_incarnation(random, unix_ms)?,
+        None => Incarnation { node: random, incarnation: unix_ms.max(1) },
+    };
+    Ok(Identity { id: NodeId::new(node), incarnation, name: name.to_owned() })
+}
+
+async fn tick(broker: Arc<Broker>, tasks: Tasks) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(BROKER_TICK) => broker.on_tick(clock::now()),
+            () = tasks.stopping().cancelled() => return,
+        }
+    }
+}

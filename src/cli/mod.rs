@@ -22,7 +22,7 @@ use console::{Failure, complain};
 
 /// A leaderless clustered MQTT broker: any node can die, the flock carries on.
 #[derive(Debug, Parser)]
-#[command(name = "flockmq", version, propagate_version = true, arg_required_else_help = true)]
+#[command(name = "flockmq", version, arg_required_else_help = true)]
 #[command(after_help = "Examples:
   flockmq serve                                    one node on loopback, in memory
   flockmq serve --config config/node1.toml         a node of a cluster

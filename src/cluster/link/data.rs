@@ -8,7 +8,6 @@ use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
@@ -20,7 +19,7 @@ use super::{Link, LinkError};
 use crate::cluster::Inbound;
 use crate::cluster::frame::{DATA_FRAME_LEN_MAX, Data, Publish, decode_data, encode_data_ack, peek};
 use crate::cluster::mesh::Mesh;
-use crate::message::{MessageId, Publication};
+use crate::message::MessageId;
 use crate::net::clock::now;
 
 const OPENING_BYTES: usize = 16;
@@ -194,15 +193,7 @@ impl Intake<'_> {
             incarnation: self.from.incarnation,
             seq: publish.seq,
         };
-        let publication = Publication {
-            topic: publish.topic,
-            payload: publish.payload,
-            qos: publish.qos,
-            retain: publish.retain,
-            properties: publish.properties,
-            expires_at: publish.expiry.map(|left| now() + Duration::from_secs(left.into())),
-            publisher: publish.publisher,
-        };
+        let publication = publish.publication(now());
         let inbound = self.inbound;
         let from = self.from.node;
         self.call(|| inbound.on_publish(from, id, &publication));

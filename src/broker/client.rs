@@ -168,7 +168,15 @@ impl Client {
                 return; // Another connection has taken over; these bytes were the old one's.
             }
             match outcome {
-                Ok(()) => state.output = Output::Idle,
+                Ok(()) => {
+                    state.output = Output::Idle;
+                    if state.closing && state.outbox.is_empty() {
+                        // The owner may have looked while the last bytes were being written.
+                        drop(state);
+                        wire.wake();
+                        return;
+                    }
+                }
                 Err(error) => {
                     let is_full = error.kind() == io::ErrorKind::WouldBlock;
                     state.output = Output::Blocked;

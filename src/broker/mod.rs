@@ -10,11 +10,12 @@ mod retained;
 mod settings;
 mod subscribe;
 mod subscriptions;
+mod sys;
 mod timers;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
 use foldhash::fast::RandomState;
@@ -25,14 +26,15 @@ pub use connect::Attached;
 pub use publish::Burst;
 
 use crate::auth::Authenticator;
-use crate::cluster::{Cluster, Inbound, NodeId};
-use crate::codec::{Packet, ReasonCode};
+use crate::cluster::{Cluster, Inbound, InboundBurst, NodeId};
+use crate::codec::{Packet, PublishProperties, ReasonCode};
 use crate::message::{MessageId, Publication};
-use crate::metrics::Metrics;
+use crate::metrics::{DropReason, Metrics};
 use crate::session::{self, ClientId, Incoming, Request};
 use retained::Retained;
 pub use settings::{RetainedSettings, Settings};
 use subscriptions::Subscriptions;
+use sys::SysClock;
 use timers::Timers;
 
 /// One node's broker.
@@ -48,6 +50,9 @@ pub struct Broker {
     /// that the last change of the count decides.
     route_turn: Mutex<()>,
     timers: Mutex<Timers>,
+    sys_interval: Duration,
+    /// Set at the first tick.
+    sys_clock: Mutex<Option<SysClock>>,
     stopping: AtomicBool,
 }
 
@@ -75,6 +80,8 @@ impl Broker {
             retained: Retained::new(settings.retained),
             route_turn: Mutex::new(()),
             timers: Mutex::new(Timers::default()),
+            sys_interval: settings.sys_interval,
+            sys_clock: Mutex::new(None),
             stopping: AtomicBool::new(false),
         }
     }
@@ -182,6 +189,7 @@ impl Broker {
             let Some((client, generation, due)) = due else { break };
             self.on_due(now, &client, generation, due, &mut burst);
         }
+        self.publish_sys(now, &mut burst);
         self.flush(&mut burst);
     }
 
@@ -199,11 +207,31 @@ impl Broker {
 }
 
 impl Inbound for Broker {
-    fn on_publish(&self, _from: NodeId, _id: MessageId, publication: &Publication<'_>) {
-        let mut burst = Burst::default();
-        self.publish_here(crate::net::clock::now(), publication, &mut burst);
-        self.flush(&mut burst);
+    fn burst(&self) -> Box<dyn InboundBurst + '_> {
+        Box::new(PeerBurst { broker: self, burst: Burst::default() })
     }
+}
 
-    fn on_burst_end(&self) {}
+/// Messages of a peer, and whom they have touched.
+struct PeerBurst<'a> {
+    broker: &'a Broker,
+    burst: Burst,
+}
+
+impl InboundBurst for PeerBurst<'_> {
+    fn on_publish(&mut self, now: Instant, _from: NodeId, _id: MessageId, publication: &Publication<'_>) {
+        // A peer is trusted to be one of us, not to be free of faults: what it relays is checked before it
+        // becomes part of packets to clients.
+        if PublishProperties::from_forwarded(publication.properties).is_err() {
+            self.broker.metrics.dropped(DropReason::PeerMalformed).inc();
+            return;
+        }
+        self.broker.publish_here(now, publication, &mut self.burst);
+    }
+}
+
+impl Drop for PeerBurst<'_> {
+    fn drop(&mut self) {
+        self.broker.flush(&mut self.burst);
+    }
 }

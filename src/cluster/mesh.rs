@@ -133,9 +133,16 @@ impl Mesh {
             return;
         }
         let deadline = now() + self.settings.suback_timeout;
-        let ended = self.state.lock().barriers.wait(position, deadline, done);
+        let (ended, is_first) = {
+            let barriers = &mut self.state.lock().barriers;
+            let nobody_waited = barriers.deadline().is_none();
+            let ended = barriers.wait(position, deadline, done);
+            (ended, nobody_waited && barriers.deadline().is_some())
+        };
+        if is_first {
+            self.barriers_changed.notify_one();
+        }
         ended.run();
-        self.barriers_changed.notify_one();
     }
 
     /// Ends barriers whose time is up, until the cluster stops.
@@ -153,8 +160,7 @@ impl Mesh {
                     let ended = self.state.lock().barriers.on_timeout(now());
                     self.end(ended);
                 }
-                // Only an earlier deadline matters, and the first one is the earliest.
-                () = self.barriers_changed.notified(), if deadline.is_none() => {}
+                () = self.barriers_changed.notified() => {}
                 () = self.stop.cancelled() => break,
             }
         }

@@ -152,6 +152,20 @@ fn a_publication_keeps_its_expiry_across_the_link() {
     assert_eq!(Publish::new(5, &forever, start).unwrap().publication(start), forever);
 }
 
+#[test]
+fn the_examples_of_the_protocol_page_are_frames() {
+    let page = include_str!("../../../docs/mesh-protocol.md");
+    let mut examples = page.lines().filter(|line| line.starts_with("    000000")).map(unhex);
+    let change = Change::Advertise(key(None, "a/+", false));
+    let since = Position { incarnation: 3, seq: 300 };
+    let expected = Control::Delta(Delta { owner: OWNER, since, changes: vec![change] });
+    assert_eq!(decode_control(&examples.next().unwrap()), Ok(expected));
+    let example = examples.next().unwrap();
+    let Ok(Data::Publish(publish)) = decode_data(&example) else { panic!("the second is a publish") };
+    assert_eq!((publish.seq, publish.topic.as_str(), publish.payload), (7, "a/b", &b"hi"[..]));
+    assert_eq!(examples.next(), None);
+}
+
 #[track_caller]
 fn check_bad_control(golden: &str, expected: FrameError) {
     let bytes = unhex(&golden.replace("OWNER", OWNER_HEX));

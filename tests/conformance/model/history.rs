@@ -107,7 +107,7 @@ pub(super) struct PublishOp {
     pub(super) expiry: Option<u32>,
 }
 
-fn client() -> impl Strategy<Value = usize> {
+fn client() -> impl Strategy<Value = usize> + Clone {
     0..CLIENTS
 }
 
@@ -202,4 +202,30 @@ pub(super) fn of_torn_sessions(length: usize) -> impl Strategy<Value = Vec<Op>> 
     ];
     let begin = (vec(resume(), 3..=6), vec(subscribe(), 2..=6), vec(op, 1..length));
     begin.prop_map(|(first, subscriptions, rest)| [first, subscriptions, rest].concat())
+}
+
+/// Retained messages and subscriptions that replay them through narrow windows.
+pub(super) fn of_retained_messages(length: usize) -> impl Strategy<Value = Vec<Op>> {
+    let keep = (client(), select(&TOPICS[..]), 0..=2_u8, select(&[true, false, false, false, false][..]))
+        .prop_map(|(client, topic, qos, empty)| Op::Publish {
+            client,
+            publish: PublishOp { topic, qos, retain: true, empty, expiry: None },
+        });
+    let narrow = client().prop_map(|client| Op::Connect {
+        client,
+        connect: ConnectOp { version: V5, clean: false, expiry: u32::MAX, window: Some(1), will: None },
+    });
+    let op = prop_oneof![
+        4 => keep.clone(),
+        2 => publish(),
+        6 => subscribe(),
+        2 => (client(), select(&FILTERS[..])).prop_map(|(client, filter)| Op::Unsubscribe { client, filter }),
+        6 => acknowledge(),
+        1 => narrow.clone(),
+        1 => resume(),
+        1 => client().prop_map(|client| Op::Drop { client }),
+        1 => client().prop_map(|client| Op::AcknowledgeAll { client }),
+    ];
+    let begin = (vec(narrow, 3..=6), vec(keep, 3..=6), vec(op, 1..length));
+    begin.prop_map(|(first, kept, rest)| [first, kept, rest].concat())
 }

@@ -58,9 +58,11 @@ fn perform(reference: &mut Reference, subject: &mut Subject, op: &Op, at: &str) 
     }
 }
 
+/// Three tests share the histories of a gate run, so that they run side by side; PROPTEST_CASES asks for more.
 fn config() -> Config {
-    // Two tests share the histories of a gate run, so that they run side by side.
-    Config { cases: 5_000, failure_persistence: None, max_shrink_iters: 20_000, ..Config::default() }
+    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    let cases = asked.unwrap_or(10_000);
+    Config { cases, failure_persistence: None, max_shrink_iters: 20_000, ..Config::default() }
 }
 
 proptest! {
@@ -70,6 +72,13 @@ proptest! {
     /// [MQTT5-4.6.0-5] [MQTT311-3.1.2-4] [MQTT311-4.4.0-1] [MQTT311-4.5.0-1] [MQTT311-4.6.0-6]
     #[test]
     fn histories_of_few_topics_go_as_the_standard_says(history in history::of_any_ops(40)) {
+        run(&history);
+    }
+
+    /// The same with retained messages, replayed through narrow windows.
+    /// [MQTT5-3.3.1-5] [MQTT5-3.3.1-6] [MQTT5-3.3.1-9] [MQTT5-3.3.1-10] [MQTT5-3.3.1-11] [MQTT5-3.10.4-2]
+    #[test]
+    fn histories_of_retained_messages_go_as_the_standard_says(history in history::of_retained_messages(40)) {
         run(&history);
     }
 

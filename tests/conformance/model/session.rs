@@ -29,7 +29,10 @@ pub(super) struct Connection {
 pub(super) enum Expected {
     Line(String),
     /// A QoS 0 message, sent at that time: what waits for a socket does not age.
-    Once { copy: Copy, sent_at: u64 },
+    Once {
+        copy: Copy,
+        sent_at: u64,
+    },
     /// A QoS 1 or 2 message: the entry of `inflight` with this key.
     Flight {
         key: u64,

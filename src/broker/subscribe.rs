@@ -140,6 +140,7 @@ impl Broker {
 
     pub(super) fn remove_subscription(&self, client: &Arc<Client>, filter: &TopicFilter) {
         if self.subscriptions.remove(client, filter) {
+            self.stop_replays(client, filter);
             self.metrics.subscriptions.dec();
             self.align_routes(filter);
         }

@@ -40,7 +40,9 @@ impl Pair {
         let taken = self.receiver.inbound.taken();
         let numbers: Vec<u32> =
             taken.iter().map(|taken| u32::from_be_bytes(taken.payload[..4].try_into().unwrap())).collect();
-        assert_eq!(numbers, expected.collect::<Vec<_>>());
+        let expected: Vec<u32> = expected.collect();
+        let differs = numbers.iter().zip(&expected).position(|(number, expected)| number != expected);
+        assert_eq!((differs, numbers.len()), (None, expected.len()), "where it differs, and how many");
     }
 
     fn end(self) {

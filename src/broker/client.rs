@@ -72,7 +72,7 @@ enum Output {
 pub enum Duty {
     /// Wait for the client, or for a wake-up.
     Wait,
-    /// Wait for room in the socket as well, then call [`Client::on_writable`].
+    /// Wait for room in the socket as well, then call [`Broker::on_writable`](super::Broker::on_writable).
     AwaitRoom,
     /// Close the connection: everything is written, or nothing can be.
     Close,

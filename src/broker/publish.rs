@@ -46,9 +46,9 @@ impl Broker {
         publication: &Publication<'_>,
         burst: &mut Burst,
     ) -> usize {
-        let targets = self.subscriptions.targets(publication.topic);
+        let targets = self.subscriptions.targets(publication);
         let mut copies = Copies::new(*publication, now, targets.len());
-        for target in &targets {
+        for target in &targets.plain {
             let is_publisher = publication.publisher == Some(target.client.id().as_str());
             if target.options.no_local && is_publisher {
                 continue;
@@ -57,10 +57,14 @@ impl Broker {
                 qos_max: target.options.qos,
                 retain: publication.retain && target.options.retain_as_published,
                 subscription_ids: &target.ids,
+                share: None,
             };
             if target.client.deliver(now, &mut copies, &delivery, &self.metrics) {
                 burst.touch(&target.client);
             }
+        }
+        for chosen in &targets.shared {
+            self.deliver_shared(now, &mut copies, chosen, burst);
         }
         targets.len()
     }

@@ -209,7 +209,7 @@ impl Draft {
             node_name: self.node_name.unwrap_or_else(|| default_name(host_name)),
             cluster,
             server,
-            broker: crate::broker::Settings { retained: self.retained },
+            broker: crate::broker::Settings { retained: self.retained, ..Default::default() },
             session: self.session,
             auth,
             http: self.http.0,

@@ -5,14 +5,19 @@
 
 mod client;
 mod connect;
+mod dispatch;
+mod groups;
 mod publish;
 mod retained;
 mod settings;
+mod shared;
+mod standing;
 mod subscribe;
 mod subscriptions;
 mod sys;
 mod timers;
 
+use std::hash::BuildHasher as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -32,7 +37,8 @@ use crate::message::{MessageId, Publication};
 use crate::metrics::{DropReason, Metrics};
 use crate::session::{self, ClientId, Incoming, Request};
 use retained::Retained;
-pub use settings::{RetainedSettings, Settings};
+pub use settings::{RetainedSettings, Settings, SharedSettings, SharedStrategy};
+use shared::Chooser;
 use subscriptions::Subscriptions;
 use sys::SysClock;
 use timers::Timers;
@@ -70,13 +76,15 @@ impl Broker {
         metrics: Arc<Metrics>,
         cluster: Option<Arc<Cluster>>,
     ) -> Self {
+        let hasher = RandomState::default();
+        let chooser = Chooser { strategy: settings.shared.strategy, seed: hasher.hash_one(0) };
         Self {
             session_settings: Arc::new(session_settings),
             authenticator,
             metrics,
             cluster,
-            clients: DashMap::with_hasher(RandomState::default()),
-            subscriptions: Subscriptions::new(),
+            clients: DashMap::with_hasher(hasher),
+            subscriptions: Subscriptions::new(chooser),
             retained: Retained::new(settings.retained),
             route_turn: Mutex::new(()),
             timers: Mutex::new(Timers::default()),
@@ -124,7 +132,7 @@ impl Broker {
                 Ok(())
             }
             Ok(Request::Unsubscribe { packet_id, filters }) => {
-                self.unsubscribe(client, generation, packet_id, filters);
+                self.unsubscribe(now, client, generation, packet_id, filters, burst);
                 Ok(())
             }
             Ok(Request::Disconnect) => Err(Gone),

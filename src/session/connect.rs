@@ -52,7 +52,7 @@ impl Expiry {
         self != Self::AtClose
     }
 
-    /// What a DISCONNECT asks for: `None` when it may not (from zero to more, [MQTT5-3.14.2-2]).
+    /// What a DISCONNECT asks for: `None` when it may not (from zero to more, section 3.14.2.2.2).
     pub(super) fn changed_to(self, seconds: u32, max: Option<Duration>) -> Option<Self> {
         if self == Self::AtClose && seconds != 0 {
             return None;

@@ -323,7 +323,8 @@ impl Session {
         out: &mut Outbox,
     ) -> bool {
         let Some(connected) = &self.connected else { return false };
-        // The flag is set whatever the subscription says: this is a retained message [MQTT5-3.3.1-8].
+        // The flag is set whatever the subscription says: this is a retained message
+        // (section 3.3.1.3) [MQTT311-3.3.1-8].
         let delivery = Delivery { qos_max, retain: true, subscription_ids, share: None };
         self.outbound.deliver_retained(now, message, &delivery, &connected.window, &self.settings, out)
     }

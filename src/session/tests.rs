@@ -612,7 +612,7 @@ fn the_end_of_a_connection_decides_on_will_and_session() {
     check(10, None, Closing::TakenOver { continues: false }, Some(0), 3_600);
 }
 
-/// [MQTT5-3.14.2-2]: a session that was to end with its connection cannot be prolonged by the DISCONNECT.
+/// Section 3.14.2.2.2: a session that was to end with its connection cannot be prolonged by the DISCONNECT.
 #[test]
 fn disconnect_may_not_make_a_session_persistent() {
     let mut peer = Peer::connected(&connect(V5, true, ConnectProperties::default()), Settings::default());

@@ -325,7 +325,7 @@ impl State {
         let farewell = self.session.on_closed(now, closing);
         if self.output == Output::Idle && !self.outbox.is_empty() {
             // Nobody reads the result: the connection ends either way.
-            _ = wire.try_write(&self.outbox.take());
+            _ = write_all(&*wire, &self.outbox.take());
         }
         self.outbox.clear();
         self.generation = Generation(self.generation.0 + 1);

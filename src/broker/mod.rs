@@ -14,6 +14,8 @@ mod shared;
 mod standing;
 mod subscribe;
 mod subscriptions;
+#[cfg(test)]
+mod tests;
 mod timers;
 
 use std::hash::BuildHasher as _;

@@ -116,6 +116,9 @@ impl Broker {
                 if client.has_replays.load(Ordering::Relaxed) {
                     self.continue_replays(now, client, generation);
                 }
+                if client.is_called.load(Ordering::Relaxed) {
+                    self.answer_call(now, client, burst);
+                }
                 Ok(())
             }
             Ok(Request::Publish(incoming)) => {
@@ -178,6 +181,11 @@ impl Broker {
         if client.has_replays.load(Ordering::Relaxed) {
             self.continue_replays(now, client, generation);
             client.flush();
+        }
+        if client.is_called.load(Ordering::Relaxed) {
+            let mut burst = Burst::default();
+            self.answer_call(now, client, &mut burst);
+            self.flush(&mut burst);
         }
     }
 

@@ -272,14 +272,18 @@ impl Peer {
     }
 
     fn read(&self) {
-        let bytes = std::mem::take(&mut self.line.state.lock().written);
-        let mut rest = &bytes[..];
-        while let Some(header) = peek(rest, u32::MAX).expect("the broker's packets are well-formed") {
-            let packet = decode(self.version, &rest[..header.total_len]).expect("and decode");
+        let mut state = self.line.state.lock();
+        let mut used = 0;
+        // The end of a packet may still be on its way, when other threads are at work.
+        while let Some(header) =
+            peek(&state.written[used..], u32::MAX).expect("the broker's packets are sound")
+        {
+            let Some(frame) = state.written.get(used..used + header.total_len) else { break };
+            let packet = decode(self.version, frame).expect("the broker's packets decode");
             self.received.borrow_mut().push_back(short(&packet));
-            rest = &rest[header.total_len..];
+            used += header.total_len;
         }
-        assert!(rest.is_empty(), "half a packet: {rest:?}");
+        state.written.drain(..used);
     }
 }
 

@@ -256,7 +256,11 @@ fn a_full_queue_is_passed_over_until_all_are_full() {
         assert_eq!(node.dropped_in_all(), 0, "{strategy}");
         publish_all(&publisher, Qos::AtLeastOnce, 13..15);
         assert_eq!(node.dropped(DropReason::QueueFull), 2, "{strategy}");
-        assert_eq!(counts(&members[..2]), [5, 5], "{strategy}");
+        assert_eq!(
+            counts(&members[..2]).iter().sum::<usize>(),
+            13,
+            "{strategy}: also what the third one kept"
+        );
     }
 }
 

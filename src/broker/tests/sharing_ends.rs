@@ -219,9 +219,43 @@ fn what_is_given_back_does_not_overflow_one_member() {
     assert_eq!(node.dropped_in_all(), 0);
     publish(&node, Qos::AtLeastOnce, &["6"]);
     assert_eq!(node.dropped(DropReason::QueueFull), 1, "now everything is full");
-    assert_eq!(b.consume(), ["t:1", "t:2", "t:3"]);
+    assert_eq!(b.received(), ["PUBLISH t:1 q1 #1"]);
     let c = node.durable("c");
     assert_eq!(c.consume(), ["t:4", "t:5"]);
+    assert_eq!(b.received(), [""; 0]);
+    b.puback(1);
+    assert_eq!(b.consume(), ["t:2", "t:3"]);
+}
+
+/// What had to be put into the queue of a member that is away is fetched once a busy one has room again.
+#[test]
+fn what_overflows_to_a_member_that_is_away_is_fetched_by_the_others() {
+    let sessions = session::Settings { queue_len_max: 3, ..session::Settings::default() };
+    let node = Node::with_sessions(sessions);
+    let a = member(&node, "a", 2);
+    let b = member(&node, "b", 2);
+    b.lose_connection();
+    publish(&node, Qos::AtLeastOnce, &["1", "2", "3", "4", "5", "6", "7", "8"]);
+    assert_eq!(node.dropped_in_all(), 0);
+    assert_eq!(a.consume(), ["t:1", "t:2", "t:3", "t:4", "t:5", "t:6", "t:7", "t:8"]);
+    assert_eq!(node.durable("b").consume(), [""; 0]);
+}
+
+/// What nobody else can take because of its size stays with the member that can, and stops nothing.
+#[test]
+fn what_is_too_large_for_the_others_waits_for_the_member_that_can_take_it() {
+    let node = Node::new();
+    let a = member(&node, "a", 100);
+    a.lose_connection();
+    let packet_size_max = std::num::NonZeroU32::new(40);
+    let properties = ConnectProperties { packet_size_max, ..ConnectProperties::default() };
+    let small = node.welcome(&Connect { properties, ..Connect::new(V5, "small") });
+    small.subscribe("$share/g/t", Qos::AtLeastOnce);
+    let long = "x".repeat(100);
+    publish(&node, Qos::AtLeastOnce, &["1", &long, "2", &long]);
+    assert_eq!(small.consume(), ["t:1", "t:2"]);
+    assert_eq!(node.dropped_in_all(), 0);
+    assert_eq!(node.durable("a").consume().len(), 2);
 }
 
 /// The time that is left goes along, and what has expired goes nowhere.

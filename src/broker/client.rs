@@ -35,6 +35,8 @@ pub struct Client {
     id: ClientId,
     /// Whether `replays` may have something: acknowledgements look at it without the lock.
     pub(super) has_replays: AtomicBool,
+    /// Something waits that this client could have, once it has room: see `Broker::answer_call`.
+    pub(super) is_called: AtomicBool,
     /// Written with the lock held, whenever something has changed.
     notice: Notice,
     state: Mutex<State>,
@@ -109,8 +111,13 @@ impl Client {
             session,
         };
         let id = state.session.client_id().clone();
-        let notice = Notice::default();
-        Self { id, has_replays: AtomicBool::new(false), notice, state: Mutex::new(state) }
+        Self {
+            id,
+            has_replays: AtomicBool::new(false),
+            is_called: AtomicBool::new(false),
+            notice: Notice::default(),
+            state: Mutex::new(state),
+        }
     }
 
     /// The Client Identifier.
@@ -333,7 +340,7 @@ impl State {
         let farewell = self.session.on_closed(now, closing);
         if self.output == Output::Idle && !self.outbox.is_empty() {
             // Nobody reads the result: the connection ends either way.
-            _ = wire.try_write(&self.outbox.take());
+            _ = write_all(&*wire, &self.outbox.take());
         }
         self.outbox.clear();
         self.generation = Generation(self.generation.0 + 1);

@@ -1,6 +1,7 @@
 //! Messages of shared subscriptions: one member each, and another one when that member goes.
 
 use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
 use std::time::Instant;
 
 use super::Broker;
@@ -13,6 +14,18 @@ use crate::metrics::DropReason;
 use crate::session::{Copies, Delivery, Room};
 use crate::topic::SubscriptionFilter;
 
+/// Where a message has been put.
+enum Placed {
+    /// Sent, or in the queue of a member that is connected; or dropped, and counted.
+    Done,
+    /// In the queue of a member that is away.
+    Away {
+        client: Arc<Client>,
+        /// Whether other members were asked, and not only looked at.
+        asked: bool,
+    },
+}
+
 impl Broker {
     /// Gives a message to the chosen member, or to another one when that cannot take it after all.
     pub(super) fn deliver_shared(
@@ -22,23 +35,65 @@ impl Broker {
         chosen: &SharedTarget,
         burst: &mut Burst,
     ) {
+        let Placed::Away { client, asked } = self.place(now, copies, chosen, burst) else { return };
+        let somebody_is_idle = self.call_members(&chosen.share);
+        // A member came in the meantime, and saw nothing waiting.
+        if somebody_is_idle && !asked {
+            self.give_back(now, &client, &chosen.share, burst);
+        }
+    }
+
+    fn place(
+        &self,
+        now: Instant,
+        copies: &mut Copies<'_>,
+        chosen: &SharedTarget,
+        burst: &mut Burst,
+    ) -> Placed {
         let SharedTarget { share, target, room } = chosen;
+        let placed = |target: &Target, room, asked| match room {
+            Room::Away => Placed::Away { client: Arc::clone(&target.client), asked },
+            _ => Placed::Done,
+        };
         // With no room anywhere, it is dropped for the reason that the chosen one has.
         if *room != Room::Full {
             if self.offer(now, copies, share, target, *room, burst) {
-                return;
+                return placed(target, *room, false);
             }
             // What was known was out of date, or the message too large for this client.
             let members = self.subscriptions.members(share);
             for room in [Room::Now, Room::Queue, Room::Away] {
-                if members.iter().any(|member| self.offer(now, copies, share, member, room, burst)) {
-                    return;
+                let taker = members.iter().find(|it| self.offer(now, copies, share, it, room, burst));
+                if let Some(taker) = taker {
+                    return placed(taker, room, true);
                 }
             }
         }
         let delivery = delivery(copies, share, target);
         if target.client.deliver(now, copies, &delivery, &self.metrics) {
             burst.touch(&target.client);
+        }
+        Placed::Done
+    }
+
+    /// Something waits for a member that is away: whoever is connected, but busy, looks for it once it is not.
+    /// True when somebody is connected and not even busy.
+    fn call_members(&self, share: &SubscriptionFilter) -> bool {
+        // Either this sees a member that is just coming, or that one sees what waits.
+        fence(Ordering::SeqCst);
+        let mut somebody_is_idle = false;
+        self.subscriptions.for_each_connected(share, |client| match client.standing().acknowledged {
+            Room::Now => somebody_is_idle = true,
+            _ => client.is_called.store(true, Ordering::Relaxed),
+        });
+        somebody_is_idle
+    }
+
+    /// An acknowledgement or room in the socket may have made a member idle that was called.
+    pub(super) fn answer_call(&self, now: Instant, client: &Arc<Client>, burst: &mut Burst) {
+        let is_idle = client.standing().acknowledged == Room::Now;
+        if is_idle && client.is_called.swap(false, Ordering::Relaxed) {
+            self.on_member_back(now, client, burst);
         }
     }
 
@@ -74,7 +129,9 @@ impl Broker {
                 continue;
             };
             let mut copies = Copies::of(&message, now);
-            self.deliver_shared(now, &mut copies, &chosen, burst);
+            if let Placed::Away { .. } = self.place(now, &mut copies, &chosen, burst) {
+                self.call_members(&share);
+            }
         }
     }
 
@@ -96,7 +153,9 @@ impl Broker {
     /// there. What is unacknowledged waits for the client.
     pub(super) fn on_member_away(&self, now: Instant, client: &Arc<Client>, burst: &mut Burst) {
         for share in shares(client) {
-            if self.subscriptions.has_connected_member(&share) {
+            let mut somebody_is_there = false;
+            self.subscriptions.for_each_connected(&share, |_| somebody_is_there = true);
+            if somebody_is_there {
                 self.give_back(now, client, &share, burst);
             }
         }
@@ -111,6 +170,7 @@ impl Broker {
 
     /// A group has a member that is there: what waits for members that are away is dispatched again.
     pub(super) fn on_joined(&self, now: Instant, share: &SubscriptionFilter, burst: &mut Burst) {
+        fence(Ordering::SeqCst);
         for away in self.subscriptions.away_with_messages(share) {
             self.give_back(now, &away, share, burst);
         }

@@ -15,6 +15,8 @@ mod standing;
 mod subscribe;
 mod subscriptions;
 mod sys;
+#[cfg(test)]
+mod tests;
 mod timers;
 
 use std::hash::BuildHasher as _;
@@ -121,6 +123,9 @@ impl Broker {
                 if client.has_replays.load(Ordering::Relaxed) {
                     self.continue_replays(now, client, generation);
                 }
+                if client.is_called.load(Ordering::Relaxed) {
+                    self.answer_call(now, client, burst);
+                }
                 Ok(())
             }
             Ok(Request::Publish(incoming)) => {
@@ -183,6 +188,11 @@ impl Broker {
         if client.has_replays.load(Ordering::Relaxed) {
             self.continue_replays(now, client, generation);
             client.flush();
+        }
+        if client.is_called.load(Ordering::Relaxed) {
+            let mut burst = Burst::default();
+            self.answer_call(now, client, &mut burst);
+            self.flush(&mut burst);
         }
     }
 

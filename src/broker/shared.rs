@@ -245,3 +245,278 @@ fn mix(seed: u64, number: u64) -> u64 {
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     bits ^ (bits >> 31)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: Candidate = Candidate { room: Room::Now, load: 0 };
+    const QUEUE: Candidate = Candidate { room: Room::Queue, load: 9 };
+    const AWAY: Candidate = Candidate { room: Room::Away, load: 0 };
+    const FULL: Candidate = Candidate { room: Room::Full, load: 9 };
+
+    fn chooser(strategy: SharedStrategy) -> Chooser {
+        Chooser { strategy, seed: 7 }
+    }
+
+    fn hand(publisher: &'static str) -> Hand<'static> {
+        Hand { publisher, topic: "topic" }
+    }
+
+    /// Members of a group that a test moves about, in a row.
+    struct Row {
+        turns: Turns,
+        chooser: Chooser,
+        members: Vec<Candidate>,
+    }
+
+    impl Row {
+        fn new(strategy: SharedStrategy, members: &[Candidate]) -> Self {
+            Self { turns: Turns::new(), chooser: chooser(strategy), members: members.to_vec() }
+        }
+
+        fn choose(&self, hand: Hand<'_>) -> usize {
+            let choice = self.turns.choose(self.chooser, hand, self.members.len(), |at| self.members[at]);
+            assert_eq!(choice.room, self.members[choice.place].room);
+            choice.place
+        }
+
+        fn run(&self, publisher: &'static str, messages: usize) -> Vec<usize> {
+            (0..messages).map(|_| self.choose(hand(publisher))).collect()
+        }
+    }
+
+    /// How often each place of `chosen` occurs.
+    fn shares(chosen: &[usize], count: usize) -> Vec<usize> {
+        (0..count).map(|place| chosen.iter().filter(|at| **at == place).count()).collect()
+    }
+
+    #[test]
+    fn members_take_turns_and_those_passed_over_leave_theirs_to_all_others() {
+        let check = |members: &[Candidate], expected: &[usize]| {
+            let row = Row::new(SharedStrategy::RoundRobinPerGroup, members);
+            assert_eq!(row.run("a", expected.len()), expected, "{members:?}");
+        };
+        check(&[NOW], &[0, 0, 0]);
+        check(&[NOW, NOW, NOW], &[0, 1, 2, 0, 1, 2, 0]);
+        check(&[AWAY, NOW, NOW], &[1, 2, 1, 2, 1, 2]);
+        check(&[NOW, FULL, QUEUE, AWAY, NOW], &[0, 4, 0, 4]);
+        check(&[FULL, QUEUE, AWAY, QUEUE], &[1, 3, 1, 3]);
+        check(&[FULL, AWAY, FULL], &[1, 1, 1]);
+        check(&[FULL, FULL], &[0, 1, 0]);
+    }
+
+    #[test]
+    fn each_publisher_has_turns_of_its_own() {
+        let row = Row::new(SharedStrategy::RoundRobin, &[NOW, NOW, NOW]);
+        let alone = Row::new(SharedStrategy::RoundRobin, &[NOW, NOW, NOW]);
+        let mut interleaved = BTreeMap::<&str, Vec<usize>>::new();
+        // These two do not meet at the same turn.
+        for _ in 0..6 {
+            for publisher in ["fin", "gus"] {
+                interleaved.entry(publisher).or_default().push(row.choose(hand(publisher)));
+            }
+        }
+        for publisher in ["fin", "gus"] {
+            assert_eq!(interleaved[publisher], alone.run(publisher, 6), "{publisher}");
+        }
+    }
+
+    #[test]
+    fn one_member_is_held_until_it_is_away() {
+        let mut row = Row::new(SharedStrategy::Sticky, &[AWAY, NOW, NOW, NOW]);
+        assert_eq!(row.run("a", 3), [1, 1, 1]);
+        row.members[0] = NOW;
+        assert_eq!(row.run("b", 2), [1, 1], "nobody moves it");
+        row.members[1] = QUEUE;
+        assert_eq!(row.run("a", 2), [2, 2], "what it cannot take at once goes to another one");
+        row.members[1] = NOW;
+        assert_eq!(row.run("a", 2), [1, 1], "and it is held all the same");
+        row.members[1] = AWAY;
+        assert_eq!(row.run("a", 2), [2, 2]);
+        row.members[1] = NOW;
+        assert_eq!(row.run("a", 2), [2, 2], "the new one is held now");
+        // The held one is the last, and moves when another one leaves.
+        row.members[2] = AWAY;
+        assert_eq!(row.run("a", 1), [3]);
+        row.turns.on_removed(0, 3);
+        row.members.swap_remove(0);
+        assert_eq!(row.run("a", 2), [0, 0]);
+        row.turns.on_removed(0, 2);
+        row.members = vec![AWAY, AWAY];
+        assert_eq!(row.run("a", 2), [0, 0], "nobody is there");
+        row.members[1] = NOW;
+        assert_eq!(row.run("a", 2), [1, 1]);
+    }
+
+    #[test]
+    fn the_least_loaded_is_chosen_and_equals_take_turns() {
+        let at = |room, load| Candidate { room, load };
+        let check = |members: &[Candidate], expected: &[usize]| {
+            let row = Row::new(SharedStrategy::LeastInflight, members);
+            assert_eq!(row.run("a", expected.len()), expected, "{members:?}");
+        };
+        check(&[at(Room::Now, 3), at(Room::Now, 1), at(Room::Now, 2)], &[1, 1, 1]);
+        check(&[NOW, NOW, NOW], &[0, 1, 2, 0]);
+        check(&[at(Room::Queue, 0), at(Room::Now, 100)], &[1, 1]);
+        check(&[at(Room::Queue, 5), at(Room::Queue, 4), at(Room::Away, 0)], &[1, 1]);
+        let mut many = vec![FULL; 200];
+        many[150] = AWAY;
+        check(&many, &[150, 150, 150, 150]);
+        many[20] = NOW;
+        check(&many, &[20, 20, 20, 20]);
+    }
+
+    #[test]
+    fn a_key_has_its_member_and_another_one_while_that_is_not_there() {
+        for strategy in [SharedStrategy::HashTopic, SharedStrategy::HashClientId] {
+            let mut row = Row::new(strategy, &[NOW; 8]);
+            let keys: Vec<String> = (0..200).map(|key| format!("key/{key}")).collect();
+            let homes = |row: &Row| {
+                let hand = |key| match strategy {
+                    SharedStrategy::HashTopic => Hand { publisher: "same", topic: key },
+                    _ => Hand { publisher: key, topic: "same" },
+                };
+                keys.iter().map(|key| row.choose(hand(key))).collect::<Vec<_>>()
+            };
+            let before = homes(&row);
+            assert_eq!(before, homes(&row), "{strategy}: the same again");
+            assert!(shares(&before, 8).iter().all(|share| *share > 8), "{strategy}: {before:?}");
+            row.members[3] = AWAY;
+            let without = homes(&row);
+            for (before, without) in before.iter().zip(&without) {
+                let moved = before != without;
+                assert_eq!(moved, *before == 3, "{strategy}: only those move whose member is away");
+            }
+            let heirs: Vec<usize> =
+                without.iter().zip(&before).filter(|(_, b)| **b == 3).map(|(w, _)| *w).collect();
+            assert!(
+                shares(&heirs, 8).iter().filter(|share| **share > 0).count() > 2,
+                "{strategy}: {heirs:?}"
+            );
+            row.members[3] = NOW;
+            assert_eq!(before, homes(&row), "{strategy}: back home");
+        }
+    }
+
+    /// The property that the hash is chosen for: one more member takes its share from all, and no key moves
+    /// between the old ones.
+    #[test]
+    fn a_new_member_takes_its_share_and_nothing_else_moves() {
+        for count in 1..40 {
+            for key in 0..200 {
+                let key = mix(1, key);
+                let (old, new) = (bucket(key, count), bucket(key, count + 1));
+                assert!(old < count && (new == old || new == count), "{key} of {count}: {old} {new}");
+            }
+        }
+    }
+
+    fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
+        let room = prop_oneof![
+            Just(Room::Full),
+            Just(Room::Away),
+            Just(Room::Queue),
+            Just(Room::Now),
+            Just(Room::Now)
+        ];
+        proptest::collection::vec((room, 0..5_u32).prop_map(|(room, load)| Candidate { room, load }), 1..100)
+    }
+
+    proptest! {
+        /// Whatever the strategy: nobody gets a message while somebody else has a better place for it.
+        #[test]
+        fn nobody_is_chosen_while_another_has_better_room(
+            members in candidates(),
+            strategy in proptest::sample::select(&SharedStrategy::ALL[..]),
+            seed in any::<u64>(),
+        ) {
+            let turns = Turns::new();
+            let chooser = Chooser { strategy, seed };
+            let best = members.iter().map(|member| member.room).max().unwrap();
+            for message in 0..20 {
+                let topic = message.to_string();
+                let hand = Hand { publisher: &topic, topic: &topic };
+                let choice = turns.choose(chooser, hand, members.len(), |at| members[at]);
+                prop_assert_eq!(choice.room, members[choice.place].room);
+                prop_assert_eq!(choice.room, best, "{}", strategy);
+            }
+        }
+
+        /// Strict turns: after any number of messages nobody who can take them has had two more than another.
+        #[test]
+        fn turns_are_fair_to_one_message(members in candidates(), messages in 0..500_usize) {
+            for strategy in [SharedStrategy::RoundRobin, SharedStrategy::RoundRobinPerGroup, SharedStrategy::Local] {
+                let row = Row::new(strategy, &members);
+                let counts = shares(&row.run("a", messages), members.len());
+                let best = members.iter().map(|member| member.room).max().unwrap();
+                let able: Vec<usize> =
+                    counts.iter().zip(&members).filter(|(_, it)| it.room == best).map(|(n, _)| *n).collect();
+                let (min, max) = (able.iter().min().unwrap(), able.iter().max().unwrap());
+                prop_assert!(max - min <= 1, "{}: {:?}", strategy, able);
+                prop_assert_eq!(able.iter().sum::<usize>(), messages);
+            }
+        }
+
+        /// Chance and hashes: the greatest share is at most 1.5 times the smallest of those that can take it,
+        /// also when others cannot.
+        #[test]
+        fn chance_is_fair_in_the_long_run(
+            able in 1..12_usize,
+            unable in 0..12_usize,
+            room in proptest::sample::select(&[Room::Now, Room::Queue, Room::Away][..]),
+            seed in any::<u64>(),
+        ) {
+            let mut members = vec![Candidate { room, load: 0 }; able];
+            members.extend(vec![FULL; unable]);
+            let turns = Turns::new();
+            let chooser = Chooser { strategy: SharedStrategy::Random, seed };
+            let messages = able * 2_000;
+            let chosen: Vec<usize> = (0..messages)
+                .map(|_| turns.choose(chooser, hand("a"), members.len(), |at| members[at]).place)
+                .collect();
+            let counts = shares(&chosen, able);
+            let (min, max) = (counts.iter().min().unwrap(), counts.iter().max().unwrap());
+            prop_assert!(*max as f64 / *min as f64 <= 1.5, "{:?}", counts);
+        }
+
+        /// Members that work at different speeds: loads stay level, so the fast ones get more.
+        #[test]
+        fn the_least_loaded_keeps_loads_level(speeds in proptest::collection::vec(1..10_u32, 2..20)) {
+            let row = Turns::new();
+            let mut loads = vec![0_u32; speeds.len()];
+            for _ in 0..500 {
+                let candidate = |at: usize| Candidate { room: Room::Now, load: loads[at] };
+                let chooser = chooser(SharedStrategy::LeastInflight);
+                let chosen = row.choose(chooser, hand("a"), loads.len(), candidate).place;
+                loads[chosen] += 10;
+                for (load, speed) in loads.iter_mut().zip(&speeds) {
+                    *load = load.saturating_sub(*speed);
+                }
+            }
+            let (min, max) = (loads.iter().min().unwrap(), loads.iter().max().unwrap());
+            prop_assert!(max - min <= 20, "{:?}", loads);
+        }
+
+        /// Many publishers of one message each, and turns of their own: still level.
+        #[test]
+        fn single_messages_of_many_publishers_are_spread(count in 1..12_usize, seed in any::<u64>()) {
+            let turns = Turns::new();
+            let chooser = Chooser { strategy: SharedStrategy::RoundRobin, seed };
+            let chosen: Vec<usize> = (0..count * 200)
+                .map(|publisher| {
+                    let publisher = format!("client-{publisher}");
+                    let hand = Hand { publisher: &publisher, topic: "topic" };
+                    turns.choose(chooser, hand, count, |_| NOW).place
+                })
+                .collect();
+            let counts = shares(&chosen, count);
+            let (min, max) = (counts.iter().min().unwrap(), counts.iter().max().unwrap());
+            prop_assert!(max - min <= PUBLISHER_TURNS, "{:?}", counts);
+        }
+    }
+}

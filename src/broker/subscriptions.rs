@@ -151,8 +151,11 @@ impl Subscriptions {
         self.with_members(share, |members| !members.is_empty())
     }
 
-    pub(super) fn has_connected_member(&self, share: &SubscriptionFilter) -> bool {
-        self.with_members(share, |members| members.iter().any(|it| it.client.standing().is_connected))
+    pub(super) fn for_each_connected(&self, share: &SubscriptionFilter, act: impl FnMut(&Client)) {
+        self.with_members(share, |members| {
+            let clients = members.iter().map(|member| &*member.client);
+            clients.filter(|client| client.standing().is_connected).for_each(act);
+        });
     }
 
     /// The members of a shared subscription that are away while messages wait for them.

@@ -57,6 +57,7 @@ impl Broker {
             };
             if let Some(attached) = attached {
                 burst.touch(&attached.client);
+                self.on_member_back(now, &attached.client, burst);
                 self.metrics.connections.inc();
                 return attached;
             }
@@ -163,10 +164,11 @@ impl Broker {
             }
         }
         match farewell.ends_at {
-            Some(at) if at <= now => self.end_session(now, client, burst),
+            Some(at) if at <= now => return self.end_session(now, client, burst),
             Some(at) => self.timers.lock().add(at, client, generation, Due::SessionEnd),
             None => {}
         }
+        self.on_member_away(now, client, burst);
     }
 
     pub(super) fn on_due(
@@ -188,7 +190,7 @@ impl Broker {
     }
 
     /// Ends a session that has no connection: its Will is published at the latest now, its subscriptions and
-    /// messages go.
+    /// messages go, those of shared subscriptions to other members.
     fn end_session(&self, now: Instant, client: &Arc<Client>, burst: &mut Burst) {
         let (is_gone, left) = client.with_state(|state| {
             if state.ended || state.is_connected() {
@@ -196,15 +198,18 @@ impl Broker {
                 return (state.ended, None);
             }
             state.ended = true;
-            (true, Some((state.session.subscriptions().collect::<Vec<_>>(), state.session.pending())))
+            let shared = state.session.take_shared();
+            let pending = state.session.pending();
+            (true, Some((state.session.subscriptions().collect::<Vec<_>>(), shared, pending)))
         });
-        if let Some((subscriptions, pending)) = left {
+        if let Some((subscriptions, shared, pending)) = left {
             self.publish_pending_will(now, client, burst);
             for subscription in &subscriptions {
-                self.remove_subscription(client, &subscription.filter.filter);
+                self.remove_subscription(client, &subscription.filter);
             }
             self.metrics.sessions.dec();
             self.metrics.dropped(DropReason::SessionEnded).inc_by(pending as u64);
+            self.dispatch_again(now, shared, burst);
         }
         if is_gone {
             self.clients.remove_if(client.id(), |_, found| Arc::ptr_eq(found, client));

@@ -150,7 +150,7 @@ impl Negotiated {
                 topic_alias_maximum: Some(settings.topic_alias_maximum).filter(|max| *max != 0),
                 server_keep_alive: self.keep_alive_changed.then_some(self.keep_alive),
                 retain_available: (!settings.retain_available).then_some(false),
-                shared_subscription_available: Some(false),
+                shared_subscription_available: (!settings.shared_available).then_some(false),
                 ..ConnAckProperties::default()
             },
         }

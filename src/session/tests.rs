@@ -10,6 +10,8 @@ use crate::codec::{
 use crate::message::Publication;
 use crate::topic::TopicRef;
 
+mod shared;
+
 const V5: ProtocolVersion = ProtocolVersion::V5;
 const V311: ProtocolVersion = ProtocolVersion::V311;
 
@@ -76,7 +78,7 @@ impl Peer {
             publisher: None,
         };
         let mut copies = Copies::new(publication, self.now, 2);
-        let delivery = Delivery { qos_max: Qos::ExactlyOnce, retain: false, subscription_ids };
+        let delivery = Delivery { qos_max: Qos::ExactlyOnce, retain: false, subscription_ids, share: None };
         self.session.deliver(self.now, &mut copies, &delivery, &mut self.out);
     }
 
@@ -491,7 +493,7 @@ fn a_shared_encoding_carries_each_clients_own_identifier() {
     let mut lines = Vec::new();
     for (qos_max, retain) in [(Qos::ExactlyOnce, true), (Qos::AtLeastOnce, false), (Qos::AtMostOnce, false)] {
         for peer in &mut peers {
-            let delivery = Delivery { qos_max, retain, subscription_ids: &[] };
+            let delivery = Delivery { qos_max, retain, subscription_ids: &[], share: None };
             peer.session.deliver(now, &mut copies, &delivery, &mut peer.out);
             lines.extend(peer.sent().into_iter().map(|line| line.replace(&topic, "t")));
         }
@@ -526,7 +528,8 @@ fn each_filter_of_a_subscribe_has_its_own_fate() {
         user: UserProperties::default(),
         filters: vec![filter("a/+"), filter("a/#/b"), filter("$share/g/a")],
     };
-    let mut peer = Peer::v5();
+    let settings = Settings { shared_available: false, ..Settings::default() };
+    let mut peer = Peer::connected(&connect(V5, true, persistent()), settings);
     let Ok(Request::Subscribe { packet_id, filters }) = peer.send(Packet::Subscribe(subscribe)) else {
         panic!()
     };

@@ -10,6 +10,8 @@ mod retained;
 mod settings;
 mod subscribe;
 mod subscriptions;
+#[cfg(test)]
+mod tests;
 mod timers;
 
 use std::sync::Arc;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tracing::debug;
 
 use super::Shared;
-use super::connection::{Connection, Input};
+use super::connection::{Connection, Input, Wants};
 use crate::broker::{Attached, Burst, Duty, Wire};
 use crate::codec::{self, ConnAck, ConnAckProperties, DecodeError, Packet, ProtocolVersion, ReasonCode};
 use crate::metrics::ReasonLabel;
@@ -66,10 +66,13 @@ impl Conversation {
     async fn talk(&mut self) -> End {
         loop {
             let duty = self.attached.as_ref().map_or(Duty::Wait, |it| it.client.duty(it.generation));
-            if duty == Duty::Close {
-                return End::Ours;
-            }
-            match self.connection.next(duty == Duty::AwaitRoom).await {
+            let wants = match duty {
+                Duty::Close => return End::Ours,
+                Duty::Wait => Wants { bytes: true, room: false },
+                Duty::AwaitRoom => Wants { bytes: true, room: true },
+                Duty::AwaitRoomOnly => Wants { bytes: false, room: true },
+            };
+            match self.connection.next(wants).await {
                 Input::Readable => {
                     if let Err(end) = self.read_burst() {
                         return end;
@@ -238,7 +241,9 @@ async fn linger(connection: &Connection) {
             match connection.try_read(&mut scratch) {
                 Ok(0) => return,
                 Ok(read) => bytes += read,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => _ = connection.next(false).await,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    _ = connection.next(Wants { bytes: true, room: false }).await;
+                }
                 Err(_) => return,
             }
         }

@@ -97,7 +97,11 @@ impl Outbound {
             return;
         }
         let open = window.filter(|window| {
-            self.queue.is_empty() && self.has_room(window) && out.len() < settings.outbox_bytes_max
+            // What an earlier connection left unacknowledged comes first.
+            self.queue.is_empty()
+                && self.sent == self.inflight.len()
+                && self.has_room(window)
+                && out.len() < settings.outbox_bytes_max
         });
         let Some(window) = open else {
             self.enqueue(copies, qos, delivery, settings, out);

@@ -94,7 +94,6 @@ impl Conversation {
     /// Reads and handles what is there, then flushes everybody it has touched.
     fn read_burst(&mut self) -> Result<(), End> {
         let now = clock::now();
-        self.connection.on_heard(self.shared.ms(now));
         let mut burst = Burst::default();
         let result = SCRATCH.with_borrow_mut(|scratch| self.read_all(now, scratch, &mut burst));
         self.shared.broker.flush(&mut burst);
@@ -140,7 +139,14 @@ impl Conversation {
             };
             let header = match codec::peek(&bytes[used..], size_max) {
                 Ok(Some(header)) if used + header.total_len <= bytes.len() => header,
-                Ok(_) => return Ok(used),
+                Ok(_) => {
+                    // Whole packets count, not bytes: a client that trickles is as good as silent, and one that
+                    // has not sent its CONNECT is not heard at all.
+                    if used > 0 && self.attached.is_some() {
+                        self.connection.on_heard(self.shared.ms(now));
+                    }
+                    return Ok(used);
+                }
                 Err(error) => return Err(self.on_malformed(&bytes[used..], &error)),
             };
             let frame = &bytes[used..used + header.total_len];

@@ -33,6 +33,8 @@ pub struct Generation(u64);
 /// One client: connected, or away with a session that is kept.
 pub struct Client {
     id: ClientId,
+    /// The session holds back what an outbox of this many bytes has no room for.
+    outbox_bytes_max: usize,
     /// Whether `replays` may have something: acknowledgements look at it without the lock.
     pub(super) has_replays: AtomicBool,
     /// Something waits that this client could have, once it has room: see `Broker::answer_call`.
@@ -80,7 +82,7 @@ enum Output {
     Idle,
     /// Somebody is writing and will write what is appended meanwhile.
     Writing,
-    /// The socket is full: its owner goes on when it has room again.
+    /// The socket or the outbox was full: the owner goes on when the socket has room again.
     Blocked,
 }
 
@@ -91,12 +93,15 @@ pub enum Duty {
     Wait,
     /// Wait for room in the socket as well, then call [`Broker::on_writable`](super::Broker::on_writable).
     AwaitRoom,
+    /// The same, and read nothing until then: the client sends without reading, so each of its packets would add
+    /// an answer to those that wait already.
+    AwaitRoomOnly,
     /// Close the connection: everything is written, or nothing can be.
     Close,
 }
 
 impl Client {
-    pub(super) fn new(session: Session) -> Self {
+    pub(super) fn new(session: Session, outbox_bytes_max: usize) -> Self {
         let state = State {
             generation: Generation(0),
             wire: None,
@@ -113,6 +118,7 @@ impl Client {
         let id = state.session.client_id().clone();
         Self {
             id,
+            outbox_bytes_max,
             has_replays: AtomicBool::new(false),
             is_called: AtomicBool::new(false),
             notice: Notice::default(),
@@ -144,6 +150,11 @@ impl Client {
         drop(state);
         count(metrics, &tally);
         Some(result)
+    }
+
+    /// Which of its connections the client has, or had last.
+    pub(super) fn generation(&self) -> Generation {
+        self.state.lock().generation
     }
 
     /// Runs `act` on everything.
@@ -234,6 +245,14 @@ impl Client {
                         wire.wake();
                         return;
                     }
+                    if !state.closing && self.outbox_bytes_max <= bytes.len() {
+                        // The outbox was full, so messages may wait for room in it, and perhaps for no
+                        // acknowledgement: the owner goes on with them as after a full socket.
+                        state.output = Output::Blocked;
+                        drop(state);
+                        wire.wake();
+                        return;
+                    }
                 }
                 Err(error) => {
                     let is_full = error.kind() == io::ErrorKind::WouldBlock;
@@ -266,11 +285,7 @@ impl Client {
         }
         self.flush();
         // What waited in the session for room in the outbox follows.
-        self.with_connection(generation, metrics, |session, outbox| {
-            if outbox.is_empty() {
-                session.on_drained(now, outbox);
-            }
-        });
+        self.with_connection(generation, metrics, |session, outbox| session.on_drained(now, outbox));
         self.flush();
     }
 
@@ -284,6 +299,10 @@ impl Client {
         match (state.closing, state.output, state.outbox.is_empty()) {
             (true, Output::Idle, true) => Duty::Close,
             (true, Output::Blocked, _) => Duty::Close,
+            // Deliveries stop at the limit; answers alone go beyond it.
+            (false, Output::Blocked, _) if 2 * self.outbox_bytes_max <= state.outbox.len() => {
+                Duty::AwaitRoomOnly
+            }
             (false, Output::Blocked, _) => Duty::AwaitRoom,
             _ => Duty::Wait,
         }

@@ -67,7 +67,7 @@ impl Broker {
     /// `None` when another connection of the same name was faster.
     fn start_session(&self, now: Instant, negotiated: &Negotiated, wire: &Arc<dyn Wire>) -> Option<Attached> {
         let session = Session::new(negotiated, Arc::clone(&self.session_settings));
-        let client = Arc::new(Client::new(session));
+        let client = Arc::new(Client::new(session, self.session_settings.outbox_bytes_max));
         // Attached before it can be found, so nobody sees a session without its connection.
         let generation = client.with_state(|state| {
             let generation = state.attach(Arc::clone(wire));
@@ -137,11 +137,20 @@ impl Broker {
             if state.generation != generation {
                 return None;
             }
-            let farewell = state.detach(now, Closing::Ended, None)?;
-            Some((farewell, state.generation))
+            let mut farewell = state.detach(now, Closing::Ended, None)?;
+            let delayed = farewell.will.take_if(|(_, at)| *at > now);
+            // Under the same lock: the connection that continues the session takes it away again.
+            let will_at = delayed.map(|(will, at)| {
+                state.pending_will = Some(will);
+                at
+            });
+            Some((farewell, will_at, state.generation))
         });
-        if let Some((farewell, generation)) = closed {
+        if let Some((farewell, will_at, generation)) = closed {
             self.metrics.connections.dec();
+            if let Some(at) = will_at {
+                self.timers.lock().add(at, client, generation, Due::Will);
+            }
             self.on_farewell(now, client, generation, farewell, &mut burst);
         }
         self.flush(&mut burst);
@@ -155,13 +164,8 @@ impl Broker {
         farewell: Farewell,
         burst: &mut Burst,
     ) {
-        if let Some((will, at)) = farewell.will {
-            if at <= now {
-                self.publish_will(now, client, &will, burst);
-            } else {
-                client.with_state(|state| state.pending_will = Some(will));
-                self.timers.lock().add(at, client, generation, Due::Will);
-            }
+        if let Some((will, _)) = farewell.will {
+            self.publish_will(now, client, &will, burst);
         }
         match farewell.ends_at {
             Some(at) if at <= now => return self.end_session(now, client, burst),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tracing::debug;
 
 use super::Shared;
-use super::connection::{Connection, Input};
+use super::connection::{Connection, Input, Wants};
 use crate::broker::{Attached, Burst, Duty, Wire};
 use crate::codec::{self, ConnAck, ConnAckProperties, DecodeError, Packet, ProtocolVersion, ReasonCode};
 use crate::metrics::ReasonLabel;
@@ -66,10 +66,13 @@ impl Conversation {
     async fn talk(&mut self) -> End {
         loop {
             let duty = self.attached.as_ref().map_or(Duty::Wait, |it| it.client.duty(it.generation));
-            if duty == Duty::Close {
-                return End::Ours;
-            }
-            match self.connection.next(duty == Duty::AwaitRoom).await {
+            let wants = match duty {
+                Duty::Close => return End::Ours,
+                Duty::Wait => Wants { bytes: true, room: false },
+                Duty::AwaitRoom => Wants { bytes: true, room: true },
+                Duty::AwaitRoomOnly => Wants { bytes: false, room: true },
+            };
+            match self.connection.next(wants).await {
                 Input::Readable => {
                     if let Err(end) = self.read_burst() {
                         return end;
@@ -91,7 +94,6 @@ impl Conversation {
     /// Reads and handles what is there, then flushes everybody it has touched.
     fn read_burst(&mut self) -> Result<(), End> {
         let now = clock::now();
-        self.connection.on_heard(self.shared.ms(now));
         let mut burst = Burst::default();
         let result = SCRATCH.with_borrow_mut(|scratch| self.read_all(now, scratch, &mut burst));
         self.shared.broker.flush(&mut burst);
@@ -137,7 +139,14 @@ impl Conversation {
             };
             let header = match codec::peek(&bytes[used..], size_max) {
                 Ok(Some(header)) if used + header.total_len <= bytes.len() => header,
-                Ok(_) => return Ok(used),
+                Ok(_) => {
+                    // Whole packets count, not bytes: a client that trickles is as good as silent, and one that
+                    // has not sent its CONNECT is not heard at all.
+                    if used > 0 && self.attached.is_some() {
+                        self.connection.on_heard(self.shared.ms(now));
+                    }
+                    return Ok(used);
+                }
                 Err(error) => return Err(self.on_malformed(&bytes[used..], &error)),
             };
             let frame = &bytes[used..used + header.total_len];
@@ -261,7 +270,9 @@ async fn linger(connection: &Connection) {
             match connection.try_read(&mut scratch) {
                 Ok(0) => return,
                 Ok(read) => bytes += read,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => _ = connection.next(false).await,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    _ = connection.next(Wants { bytes: true, room: false }).await;
+                }
                 Err(_) => return,
             }
         }

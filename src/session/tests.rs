@@ -638,3 +638,24 @@ fn after_goodbye_nothing_is_heard() {
     old.session.say_goodbye(ReasonCode::ServerShuttingDown, &mut old.out);
     assert!(old.out.is_empty(), "3.1.1 has no DISCONNECT from the server");
 }
+
+/// [MQTT5-4.6.0-1]
+#[test]
+fn what_a_full_outbox_kept_from_being_sent_again_still_goes_before_what_is_new() {
+    let settings = Settings { outbox_bytes_max: 16, ..Settings::default() };
+    let mut peer = Peer::connected(&connect(V5, true, persistent()), settings);
+    for topic in ["a", "b", "c"] {
+        peer.deliver(topic, Qos::AtLeastOnce);
+        peer.sent();
+    }
+    let mut topics = peer.reconnect(&connect(V5, false, persistent()));
+    peer.deliver("d", Qos::AtLeastOnce);
+    topics.extend(peer.sent());
+    for _ in 0..4 {
+        peer.session.on_drained(peer.now, &mut peer.out);
+        topics.extend(peer.sent());
+    }
+    let again = ["PUBLISH a q1 #1 dup", "PUBLISH b q1 #2 dup", "PUBLISH c q1 #3 dup"];
+    assert_eq!(topics[..3], again);
+    assert_eq!(topics[3..], ["PUBLISH d q1 #4"]);
+}

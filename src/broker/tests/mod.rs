@@ -5,6 +5,7 @@
 //! decoded again. Packets are compared in the short form of [`short`], in which nothing is left out that tests
 //! ask about. Nothing happens unless a test does it: no packet is acknowledged and no time passes by itself.
 
+mod backpressure;
 mod churn;
 mod connecting;
 mod peer;

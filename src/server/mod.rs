@@ -109,7 +109,9 @@ impl Shared {
         let silence_max_ms = connection.silence_max_ms();
         if silence_max_ms != 0 {
             let watch = Watch { connection: Arc::downgrade(connection), silence_max_ms };
-            self.silent.lock().add(connection.overdue_at_ms(silence_max_ms), watch);
+            let mut silent = self.silent.lock();
+            silent.sweep(|watch| watch.connection.strong_count() > 0);
+            silent.add(connection.overdue_at_ms(silence_max_ms), watch);
         }
     }
 }

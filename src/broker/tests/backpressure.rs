@@ -97,7 +97,7 @@ impl Case {
             retain_handling: RetainHandling::SendAlways,
         };
         let packet_id = crate::codec::PacketId::new(1).unwrap();
-        let filters = vec![SubscribeFilter { filter, options }].into();
+        let filters = vec![SubscribeFilter { filter, options }];
         let user = UserProperties::default();
         self.send(peer, Packet::Subscribe(Subscribe { packet_id, subscription_id: None, user, filters }));
     }

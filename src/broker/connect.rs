@@ -124,6 +124,9 @@ impl Broker {
             return None;
         };
         count(&self.metrics, &tally);
+        if client.has_replays.load(Ordering::Relaxed) {
+            self.continue_replays(now, client, generation);
+        }
         Some(Attached { client: Arc::clone(client), generation })
     }
 

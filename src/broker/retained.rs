@@ -58,6 +58,12 @@ pub(super) struct Replay {
     after: Option<TopicName>,
 }
 
+impl Replay {
+    fn is_same(&self, other: &Self) -> bool {
+        (&self.filter, self.until_version) == (&other.filter, other.until_version)
+    }
+}
+
 /// Who carries on with a client's replays.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Turn {
@@ -211,6 +217,13 @@ impl Broker {
         self.continue_replays(now, client, generation);
     }
 
+    /// The client has left the filter: nothing more is sent for it [MQTT5-3.10.4-2].
+    pub(super) fn stop_replays(&self, client: &Client, filter: &TopicFilter) {
+        if client.has_replays.load(Ordering::Relaxed) {
+            client.with_state(|state| state.replays.retain(|replay| replay.filter != *filter));
+        }
+    }
+
     /// Carries on with the client's replays for as long as its window and outbox have room. The caller sees to
     /// it that the client is flushed.
     pub(super) fn continue_replays(&self, now: Instant, client: &Arc<Client>, generation: Generation) {
@@ -276,6 +289,9 @@ impl Broker {
         drop(store);
         let Some(done) = done else { return false };
         client.with_state(|state| {
+            if !state.replays.front().is_some_and(|front| front.is_same(&replay)) {
+                return; // Its subscription has ended meanwhile.
+            }
             if done {
                 state.replays.pop_front();
                 client.has_replays.store(!state.replays.is_empty(), Ordering::Relaxed);

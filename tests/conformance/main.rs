@@ -8,6 +8,7 @@
 mod delivering;
 mod limits;
 mod malformed;
+mod model;
 mod node;
 mod packets;
 mod peer;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tracing::info;
 
-use crate::auth::Authenticator;
+use crate::auth::{Authenticator, PasswordFileError};
 use crate::broker::Broker;
 use crate::cluster::{self, Cluster, Identity, Inbound, NodeId};
 use crate::config::Config;
@@ -41,6 +41,9 @@ pub enum StartError {
     /// The data directory.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// The credentials.
+    #[error("auth.password_file: {0}")]
+    PasswordFile(#[from] PasswordFileError),
     /// The cluster's sockets.
     #[error("cluster.listen: {0}")]
     Cluster(#[from] cluster::StartError),
@@ -61,6 +64,10 @@ impl Node {
         let data_dir = config.data_dir.as_deref().map(DataDir::open).transpose()?;
         let identity = identity(data_dir.as_ref(), &config.node_name)?;
         let (id, name, own) = (identity.id, identity.name.clone(), identity.clone());
+        let authenticator = Authenticator::new(&config.auth)?;
+        if let Some(users) = authenticator.users() {
+            info!(users, "credentials read");
+        }
         let tasks = Tasks::new();
         let metrics = Arc::new(Metrics::new());
 
@@ -75,7 +82,6 @@ impl Node {
         // Retained messages stay on the node that took them; offering them in a cluster would be half a promise.
         let retain_available = config.session.retain_available && cluster.is_none();
         let session = session::Settings { retain_available, ..config.session };
-        let authenticator = Authenticator::new(config.auth);
         let broker = Arc::new(Broker::new(
             config.broker,
             session,

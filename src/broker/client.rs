@@ -9,6 +9,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 use super::retained::{Replay, Turn};
+use crate::auth::Exchange;
 use crate::codec::ReasonCode;
 use crate::metrics::{DropReason, Metrics};
 use crate::session::{ClientId, Closing, Copies, Delivery, Farewell, Outbox, Session, Tally, Will};
@@ -40,6 +41,8 @@ pub struct Client {
 pub(super) struct State {
     pub(super) session: Session,
     pub(super) generation: Generation,
+    /// The client of the present connection is authenticating again.
+    pub(super) exchange: Option<Box<dyn Exchange>>,
     wire: Option<Arc<dyn Wire>>,
     outbox: Outbox,
     output: Output,
@@ -82,6 +85,7 @@ impl Client {
     pub(super) fn new(session: Session) -> Self {
         let state = State {
             generation: Generation(0),
+            exchange: None,
             wire: None,
             outbox: Outbox::default(),
             output: Output::Idle,
@@ -246,6 +250,7 @@ impl State {
     /// Gives the session a new connection. The old one, if there is one, must have been detached.
     pub(super) fn attach(&mut self, wire: Arc<dyn Wire>) -> Generation {
         self.generation = Generation(self.generation.0 + 1);
+        self.exchange = None;
         self.wire = Some(wire);
         self.outbox.clear();
         self.output = Output::Idle;
@@ -272,6 +277,7 @@ impl State {
             _ = wire.try_write(&self.outbox.take());
         }
         self.outbox.clear();
+        self.exchange = None;
         self.generation = Generation(self.generation.0 + 1);
         wire.wake();
         farewell

@@ -3,6 +3,7 @@
 //! The broker is called by connections (packets in) and by the cluster (messages of peers in). It holds one
 //! lock at a time, writes to sockets only what they take at once, and never waits.
 
+mod admission;
 mod client;
 mod connect;
 mod publish;
@@ -20,11 +21,13 @@ use dashmap::DashMap;
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
+pub use admission::{Admission, Candidate};
 pub use client::{Client, Duty, Generation, Wire};
 pub use connect::Attached;
 pub use publish::Burst;
 
 use crate::auth::Authenticator;
+pub use crate::auth::{PasswordCheck, UserName};
 use crate::cluster::{Cluster, Inbound, NodeId};
 use crate::codec::{Packet, ReasonCode};
 use crate::message::{MessageId, Publication};
@@ -119,6 +122,9 @@ impl Broker {
             Ok(Request::Unsubscribe { packet_id, filters }) => {
                 self.unsubscribe(client, generation, packet_id, filters);
                 Ok(())
+            }
+            Ok(Request::Authenticate { method, begins, data }) => {
+                self.authenticate_again(client, generation, method, begins, data)
             }
             Ok(Request::Disconnect) => Err(Gone),
             Err(reason) => {

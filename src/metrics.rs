@@ -27,6 +27,8 @@ pub enum DropReason {
     Offline,
     /// The bounded buffer of a mesh link was full.
     LinkFull,
+    /// What a peer forwarded cannot become a packet: a fault of that peer.
+    PeerMalformed,
     /// The limits of the retained messages left no room: it was delivered, but not kept.
     RetainedFull,
     /// The peer was declared down with the message still unacknowledged.
@@ -34,7 +36,7 @@ pub enum DropReason {
 }
 
 /// Every reason, for registration and listings.
-pub const DROP_REASONS: [(DropReason, &str); 9] = [
+pub const DROP_REASONS: [(DropReason, &str); 10] = [
     (DropReason::QueueFull, "queue_full"),
     (DropReason::OutboxFull, "outbox_full"),
     (DropReason::PacketTooLarge, "packet_too_large"),
@@ -42,6 +44,7 @@ pub const DROP_REASONS: [(DropReason, &str); 9] = [
     (DropReason::SessionEnded, "session_ended"),
     (DropReason::Offline, "offline"),
     (DropReason::LinkFull, "link_full"),
+    (DropReason::PeerMalformed, "peer_malformed"),
     (DropReason::RetainedFull, "retained_full"),
     (DropReason::PeerDown, "peer_down"),
 ];

@@ -75,7 +75,7 @@ enum Output {
 pub enum Duty {
     /// Wait for the client, or for a wake-up.
     Wait,
-    /// Wait for room in the socket as well, then call [`Client::on_writable`].
+    /// Wait for room in the socket as well, then call [`Broker::on_writable`](super::Broker::on_writable).
     AwaitRoom,
     /// Close the connection: everything is written, or nothing can be.
     Close,
@@ -172,7 +172,15 @@ impl Client {
                 return; // Another connection has taken over; these bytes were the old one's.
             }
             match outcome {
-                Ok(()) => state.output = Output::Idle,
+                Ok(()) => {
+                    state.output = Output::Idle;
+                    if state.closing && state.outbox.is_empty() {
+                        // The owner may have looked while the last bytes were being written.
+                        drop(state);
+                        wire.wake();
+                        return;
+                    }
+                }
                 Err(error) => {
                     let is_full = error.kind() == io::ErrorKind::WouldBlock;
                     state.output = Output::Blocked;

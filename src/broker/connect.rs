@@ -170,15 +170,15 @@ impl Broker {
     /// Ends a session that has no connection: its Will is published at the latest now, its subscriptions and
     /// messages go.
     fn end_session(&self, now: Instant, client: &Arc<Client>, burst: &mut Burst) {
-        let subscriptions = client.with_state(|state| {
+        let (is_gone, left) = client.with_state(|state| {
             if state.ended || state.is_connected() {
-                return None;
+                // Ended by somebody else, or another connection has continued it meanwhile.
+                return (state.ended, None);
             }
             state.ended = true;
-            let pending = state.session.pending();
-            Some((state.session.subscriptions().collect::<Vec<_>>(), pending))
+            (true, Some((state.session.subscriptions().collect::<Vec<_>>(), state.session.pending())))
         });
-        if let Some((subscriptions, pending)) = subscriptions {
+        if let Some((subscriptions, pending)) = left {
             self.publish_pending_will(now, client, burst);
             for subscription in &subscriptions {
                 self.remove_subscription(client, &subscription.filter.filter);
@@ -186,7 +186,9 @@ impl Broker {
             self.metrics.sessions.dec();
             self.metrics.dropped(DropReason::SessionEnded).inc_by(pending as u64);
         }
-        self.clients.remove_if(client.id(), |_, found| Arc::ptr_eq(found, client));
+        if is_gone {
+            self.clients.remove_if(client.id(), |_, found| Arc::ptr_eq(found, client));
+        }
     }
 
     fn publish_pending_will(&self, now: Instant, client: &Arc<Client>, burst: &mut Burst) {

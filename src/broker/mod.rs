@@ -28,10 +28,10 @@ pub use publish::Burst;
 
 use crate::auth::Authenticator;
 pub use crate::auth::{PasswordCheck, UserName};
-use crate::cluster::{Cluster, Inbound, NodeId};
-use crate::codec::{Packet, ReasonCode};
+use crate::cluster::{Cluster, Inbound, InboundBurst, NodeId};
+use crate::codec::{Packet, PublishProperties, ReasonCode};
 use crate::message::{MessageId, Publication};
-use crate::metrics::Metrics;
+use crate::metrics::{DropReason, Metrics};
 use crate::session::{self, ClientId, Incoming, Request};
 use retained::Retained;
 pub use settings::{RetainedSettings, Settings};
@@ -205,11 +205,31 @@ impl Broker {
 }
 
 impl Inbound for Broker {
-    fn on_publish(&self, _from: NodeId, _id: MessageId, publication: &Publication<'_>) {
-        let mut burst = Burst::default();
-        self.publish_here(crate::net::clock::now(), publication, &mut burst);
-        self.flush(&mut burst);
+    fn burst(&self) -> Box<dyn InboundBurst + '_> {
+        Box::new(PeerBurst { broker: self, burst: Burst::default() })
     }
+}
 
-    fn on_burst_end(&self) {}
+/// Messages of a peer, and whom they have touched.
+struct PeerBurst<'a> {
+    broker: &'a Broker,
+    burst: Burst,
+}
+
+impl InboundBurst for PeerBurst<'_> {
+    fn on_publish(&mut self, now: Instant, _from: NodeId, _id: MessageId, publication: &Publication<'_>) {
+        // A peer is trusted to be one of us, not to be free of faults: what it relays is checked before it
+        // becomes part of packets to clients.
+        if PublishProperties::from_forwarded(publication.properties).is_err() {
+            self.broker.metrics.dropped(DropReason::PeerMalformed).inc();
+            return;
+        }
+        self.broker.publish_here(now, publication, &mut self.burst);
+    }
+}
+
+impl Drop for PeerBurst<'_> {
+    fn drop(&mut self) {
+        self.broker.flush(&mut self.burst);
+    }
 }

@@ -106,7 +106,8 @@ fn not_understood(error: &clap::Error) -> ExitCode {
 
 fn usage_error(rendered: &str) -> String {
     let lines = rendered.lines().map(str::trim).filter(|line| !line.is_empty());
-    let said: Vec<&str> = lines.take_while(|line| !line.starts_with("Usage:")).collect();
+    let is_advice = |line: &str| line.starts_with("Usage:") || line.starts_with("For more information");
+    let said: Vec<&str> = lines.take_while(|line| !is_advice(line)).collect();
     let said = said.join(" ");
     format!("{}; see --help", said.strip_prefix("error: ").unwrap_or(&said).trim_end_matches('.'))
 }
@@ -149,5 +150,6 @@ mod tests {
         check(&["flockmq", "pub", "-m", "x"], &["--topic"]);
         check(&["flockmq", "pub", "-t", "a", "-m", "x", "-q", "3"], &["3", "--qos"]);
         check(&["flockmq", "pub", "-t", "a"], &["--message"]);
+        check(&["flockmq", "cluster", "wait", "--nodes", "x"], &["'x'", "--nodes", "string; see --help"]);
     }
 }

@@ -440,21 +440,31 @@ impl Session {
     }
 
     fn on_subscribe<'a>(&self, subscribe: &Subscribe<'_>) -> Result<Request<'a>, ReasonCode> {
-        let filters = subscribe.filters.iter().map(|entry| {
-            let filter =
-                SubscriptionFilter::parse(entry.filter).map_err(|_| ReasonCode::TopicFilterInvalid)?;
+        let entries = subscribe.filters.iter();
+        let parsed: Vec<_> =
+            entries.map(|entry| (SubscriptionFilter::parse(entry.filter), entry.options)).collect();
+        let is_shared =
+            |filter: &Result<SubscriptionFilter, _>| matches!(filter, Ok(filter) if filter.share.is_some());
+        if parsed.iter().any(|(filter, options)| options.no_local && is_shared(filter)) {
+            return Err(ReasonCode::ProtocolError); // [MQTT5-3.8.3-4]
+        }
+        let filters = parsed.into_iter().map(|(filter, options)| {
+            let filter = filter.map_err(|_| ReasonCode::TopicFilterInvalid)?;
             if filter.filter.as_str().split('/').count() > self.settings.topic_levels_max {
                 return Err(ReasonCode::TopicFilterInvalid);
             }
             if filter.share.is_some() {
                 return Err(ReasonCode::SharedSubscriptionsNotSupported);
             }
-            Ok(Subscription { filter, options: entry.options, id: subscribe.subscription_id })
+            Ok(Subscription { filter, options, id: subscribe.subscription_id })
         });
         Ok(Request::Subscribe { packet_id: subscribe.packet_id, filters: filters.collect() })
     }
 
     fn on_disconnect<'a>(&mut self, disconnect: &Disconnect<'_>) -> Result<Request<'a>, ReasonCode> {
+        if !is_said_by_clients(disconnect.reason) || disconnect.server_reference.is_some() {
+            return Err(ReasonCode::ProtocolError);
+        }
         if let Some(seconds) = disconnect.session_expiry {
             let expiry = self.expiry.changed_to(seconds, self.settings.session_expiry_max);
             self.expiry = expiry.ok_or(ReasonCode::ProtocolError)?;
@@ -492,6 +502,27 @@ fn on_unsubscribe<'a>(unsubscribe: &Unsubscribe<'_>) -> Request<'a> {
     let filters =
         filters.map(|text| SubscriptionFilter::parse(text).map_err(|_| ReasonCode::TopicFilterInvalid));
     Request::Unsubscribe { packet_id: unsubscribe.packet_id, filters: filters.collect() }
+}
+
+/// Whether a client may put the code into its DISCONNECT (table 3-10); the codec knows no direction.
+fn is_said_by_clients(reason: ReasonCode) -> bool {
+    matches!(
+        reason,
+        ReasonCode::NormalDisconnection
+            | ReasonCode::DisconnectWithWill
+            | ReasonCode::UnspecifiedError
+            | ReasonCode::MalformedPacket
+            | ReasonCode::ProtocolError
+            | ReasonCode::ImplementationSpecificError
+            | ReasonCode::TopicNameInvalid
+            | ReasonCode::ReceiveMaximumExceeded
+            | ReasonCode::TopicAliasInvalid
+            | ReasonCode::PacketTooLarge
+            | ReasonCode::MessageRateTooHigh
+            | ReasonCode::QuotaExceeded
+            | ReasonCode::AdministrativeAction
+            | ReasonCode::PayloadFormatInvalid
+    )
 }
 
 fn received<'a>(packet_id: PacketId, reason: ReasonCode) -> PubRec<'a> {

@@ -40,7 +40,9 @@ impl Pair {
         let taken = self.receiver.inbound.taken();
         let numbers: Vec<u32> =
             taken.iter().map(|taken| u32::from_be_bytes(taken.payload[..4].try_into().unwrap())).collect();
-        assert_eq!(numbers, expected.collect::<Vec<_>>());
+        let expected: Vec<u32> = expected.collect();
+        let differs = numbers.iter().zip(&expected).position(|(number, expected)| number != expected);
+        assert_eq!((differs, numbers.len()), (None, expected.len()), "where it differs, and how many");
     }
 
     fn end(self) {
@@ -107,6 +109,7 @@ async fn what_does_not_fit_into_the_buffer_is_dropped_and_counted() {
     pair.proxy.refuse(false);
     until("what was kept arrives", || pair.receiver.inbound.count() == kept).await;
     pair.check_received(0..kept as u32);
+    until("it is acknowledged", || pair.sender.unacked(pair.receiver.id) == 0).await;
     assert_eq!(pair.sender.publish("t", &[0; 200_000]), 0, "longer than the buffer");
     assert_eq!(pair.sender.publish("t", &[0; 4]), 1, "there is room again");
     pair.end();

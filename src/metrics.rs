@@ -86,6 +86,10 @@ pub struct Metrics {
     pub subscriptions: Gauge,
     /// Entries (filter, share group, class, node) of the replicated route table, own ones included.
     pub routes: Gauge,
+    /// Bytes read from clients.
+    pub bytes_received: Counter,
+    /// Bytes written to clients.
+    pub bytes_sent: Counter,
     /// Retained messages stored on this node.
     pub retained: Gauge,
     /// PUBLISH packets accepted from clients of this node.
@@ -124,6 +128,8 @@ impl Metrics {
             sessions: Gauge::default(),
             subscriptions: Gauge::default(),
             routes: Gauge::default(),
+            bytes_received: Counter::default(),
+            bytes_sent: Counter::default(),
             retained: Gauge::default(),
             messages_received: Counter::default(),
             messages_delivered: Counter::default(),
@@ -160,6 +166,8 @@ impl Metrics {
             self.subscriptions.clone(),
         );
         registry.register("routes", "Entries of the replicated route table", self.routes.clone());
+        registry.register("bytes_received", "Bytes read from clients", self.bytes_received.clone());
+        registry.register("bytes_sent", "Bytes written to clients", self.bytes_sent.clone());
         registry.register("retained", "Retained messages on this node", self.retained.clone());
         registry.register(
             "messages_received",

@@ -12,7 +12,7 @@ use super::publish::Burst;
 use super::timers::Due;
 use crate::codec::ReasonCode;
 use crate::metrics::DropReason;
-use crate::session::{Closing, Farewell, Negotiated, Session};
+use crate::session::{Closing, Farewell, Negotiated, Session, Will};
 
 /// A connection that has its session.
 pub struct Attached {
@@ -99,7 +99,7 @@ impl Broker {
             self.metrics.connections.dec();
         }
         if let Some((will, _)) = farewell.and_then(|farewell| farewell.will) {
-            self.publish(now, &will.publication(now, client.id().as_str()), burst);
+            self.publish_will(now, client, &will, burst);
         }
         let Some((generation, tally)) = continued else {
             self.end_session(now, client, burst);
@@ -136,7 +136,7 @@ impl Broker {
     ) {
         if let Some((will, at)) = farewell.will {
             if at <= now {
-                self.publish(now, &will.publication(now, client.id().as_str()), burst);
+                self.publish_will(now, client, &will, burst);
             } else {
                 client.with_state(|state| state.pending_will = Some(will));
                 self.timers.lock().add(at, client, generation, Due::Will);
@@ -191,9 +191,19 @@ impl Broker {
         }
     }
 
+    /// `$` topics are the node's own to publish, also for a Will.
+    fn publish_will(&self, now: Instant, client: &Arc<Client>, will: &Will, burst: &mut Burst) {
+        let publication = will.publication(now, client.id().as_str());
+        if publication.topic.is_dollar() {
+            debug!(client = %client.id(), "a Will for a topic of the node is not published");
+            return;
+        }
+        self.publish(now, &publication, burst);
+    }
+
     fn publish_pending_will(&self, now: Instant, client: &Arc<Client>, burst: &mut Burst) {
         if let Some(will) = client.with_state(|state| state.pending_will.take()) {
-            self.publish(now, &will.publication(now, client.id().as_str()), burst);
+            self.publish_will(now, client, &will, burst);
         }
     }
 
@@ -205,7 +215,7 @@ impl Broker {
         if let Some(farewell) = farewell {
             self.metrics.connections.dec();
             if let Some((will, _)) = farewell.will {
-                self.publish(now, &will.publication(now, client.id().as_str()), burst);
+                self.publish_will(now, client, &will, burst);
             }
         }
         self.publish_pending_will(now, client, burst);

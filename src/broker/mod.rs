@@ -11,11 +11,12 @@ mod retained;
 mod settings;
 mod subscribe;
 mod subscriptions;
+mod sys;
 mod timers;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
 use foldhash::fast::RandomState;
@@ -36,6 +37,7 @@ use crate::session::{self, ClientId, Incoming, Request};
 use retained::Retained;
 pub use settings::{RetainedSettings, Settings};
 use subscriptions::Subscriptions;
+use sys::SysClock;
 use timers::Timers;
 
 /// One node's broker.
@@ -51,6 +53,9 @@ pub struct Broker {
     /// that the last change of the count decides.
     route_turn: Mutex<()>,
     timers: Mutex<Timers>,
+    sys_interval: Duration,
+    /// Set at the first tick.
+    sys_clock: Mutex<Option<SysClock>>,
     stopping: AtomicBool,
 }
 
@@ -78,6 +83,8 @@ impl Broker {
             retained: Retained::new(settings.retained),
             route_turn: Mutex::new(()),
             timers: Mutex::new(Timers::default()),
+            sys_interval: settings.sys_interval,
+            sys_clock: Mutex::new(None),
             stopping: AtomicBool::new(false),
         }
     }
@@ -188,6 +195,7 @@ impl Broker {
             let Some((client, generation, due)) = due else { break };
             self.on_due(now, &client, generation, due, &mut burst);
         }
+        self.publish_sys(now, &mut burst);
         self.flush(&mut burst);
     }
 

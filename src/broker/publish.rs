@@ -46,13 +46,9 @@ impl Broker {
         publication: &Publication<'_>,
         burst: &mut Burst,
     ) -> usize {
-        let targets = self.subscriptions.targets(publication.topic);
+        let targets = self.subscriptions.targets(publication.topic, publication.publisher);
         let mut copies = Copies::new(*publication, now, targets.len());
         for target in &targets {
-            let is_publisher = publication.publisher == Some(target.client.id().as_str());
-            if target.options.no_local && is_publisher {
-                continue;
-            }
             let delivery = Delivery {
                 qos_max: target.options.qos,
                 retain: publication.retain && target.options.retain_as_published,

@@ -32,6 +32,8 @@ struct Store {
     expiring: BTreeSet<(Instant, TopicName)>,
     /// Changes so far.
     version: u64,
+    /// How many of the messages are the node's own, under `$`.
+    own: usize,
 }
 
 struct Entry {
@@ -70,12 +72,22 @@ pub(super) enum Turn {
 
 impl Retained {
     pub(super) fn new(settings: RetainedSettings) -> Self {
-        let store = Store { messages: TopicIndex::new(), bytes: 0, expiring: BTreeSet::new(), version: 0 };
+        let store =
+            Store { messages: TopicIndex::new(), bytes: 0, expiring: BTreeSet::new(), version: 0, own: 0 };
         Self { settings, store: RwLock::new(store) }
     }
 
+    /// Messages of clients.
     pub(super) fn len(&self) -> usize {
-        self.store.read().messages.len()
+        let store = self.store.read();
+        store.messages.len() - store.own
+    }
+
+    /// Whether the topic has another payload so far, or none.
+    pub(super) fn changes(&self, publication: &Publication<'_>) -> bool {
+        let store = self.store.read();
+        let old = store.messages.get(publication.topic.as_str());
+        old.is_none_or(|entry| entry.message.payload() != publication.payload)
     }
 
     /// Whether [`Retained::set`] would refuse the message.
@@ -135,6 +147,7 @@ impl Store {
         self.remove(message.topic().as_ref());
         self.version += 1;
         self.bytes += message.bytes();
+        self.own += usize::from(message.topic().as_ref().is_dollar());
         if let Some(at) = message.expires_at() {
             self.expiring.insert((at, message.topic().clone()));
         }
@@ -145,6 +158,7 @@ impl Store {
     fn remove(&mut self, topic: TopicRef<'_>) {
         let Some(old) = self.messages.remove(topic.as_str()) else { return };
         self.bytes -= old.message.bytes();
+        self.own -= usize::from(topic.is_dollar());
         if let Some(at) = old.message.expires_at() {
             self.expiring.remove(&(at, old.message.topic().clone()));
         }

@@ -1,10 +1,20 @@
 //! The limits of what the broker keeps for everybody.
 
+use std::time::Duration;
+
 /// Limits of the broker.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
+    /// How often the values under `$SYS` are published; zero for never.
+    pub sys_interval: Duration,
     /// Retained messages.
     pub retained: RetainedSettings,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { sys_interval: Duration::from_secs(10), retained: RetainedSettings::default() }
+    }
 }
 
 /// Limits of the retained messages.

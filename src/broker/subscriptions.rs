@@ -84,13 +84,20 @@ impl Subscriptions {
         self.index.read().get(filter).map_or([0, 0], Leaf::counts)
     }
 
-    /// Every client with a matching subscription, once [MQTT5-3.3.4-2].
-    pub(super) fn targets(&self, topic: TopicRef<'_>) -> SmallVec<[Target; 4]> {
+    /// Every client with a matching subscription, once [MQTT5-3.3.4-2]. What the `publisher` has asked for with
+    /// No Local counts for nothing here [MQTT5-3.8.3-3].
+    pub(super) fn targets(&self, topic: TopicRef<'_>, publisher: Option<&str>) -> SmallVec<[Target; 4]> {
         let mut targets: SmallVec<[Target; 4]> = SmallVec::new();
         let mut leaves = 0;
         self.index.read().for_each_match(topic, |leaf| {
             leaves += 1;
-            leaf.subscribers.for_each(|subscriber| targets.push(Target::new(subscriber)));
+            leaf.subscribers.for_each(|subscriber| {
+                let is_own =
+                    subscriber.options.no_local && publisher == Some(subscriber.client.id().as_str());
+                if !is_own {
+                    targets.push(Target::new(subscriber));
+                }
+            });
         });
         if leaves > 1 {
             merge(&mut targets);
@@ -106,8 +113,7 @@ fn merge(targets: &mut SmallVec<[Target; 4]>) {
         let same = Arc::ptr_eq(&later.client, &kept.client);
         if same {
             kept.options.qos = kept.options.qos.max(later.options.qos);
-            // One subscription that wants the client's own messages, or the flag as published, is enough.
-            kept.options.no_local &= later.options.no_local;
+            // One subscription that wants the flag as published is enough.
             kept.options.retain_as_published |= later.options.retain_as_published;
             kept.ids.append(&mut later.ids);
         }

@@ -187,7 +187,7 @@ impl Draft {
         reader.close(node);
         let cluster = cluster::read(reader)?;
         let session = mqtt::read(reader)?;
-        let broker = mqtt::read_retained(reader)?;
+        let broker = mqtt::read_broker(reader)?;
         let listeners = listener::read(reader)?;
         let auth = listener::read_auth(reader)?;
         let http = listener::read_http(reader)?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::error::ConfigError;
-use super::kind::{Fit, boolean, bytes, duration_or_never, integer};
+use super::kind::{Fit, boolean, bytes, duration, duration_or_never, integer};
 use super::section::Reader;
 use super::tree::Node;
 use crate::broker::Settings as BrokerSettings;
@@ -34,8 +34,12 @@ pub(super) fn read(reader: &mut Reader) -> Result<Settings, ConfigError> {
 }
 
 /// The limits of what the broker keeps.
-pub(super) fn read_retained(reader: &mut Reader) -> Result<BrokerSettings, ConfigError> {
+pub(super) fn read_broker(reader: &mut Reader) -> Result<BrokerSettings, ConfigError> {
     let mut settings = BrokerSettings::default();
+    let mut section = reader.section("sys")?;
+    let interval = Duration::ZERO..=Duration::from_secs(24 * 60 * 60);
+    section.fill("interval", duration(interval), &mut settings.sys_interval)?;
+    reader.close(section);
     let retained = &mut settings.retained;
     let mut section = reader.section("retained")?;
     section.fill("max_messages", count(0..=u32::MAX), &mut retained.messages_max)?;

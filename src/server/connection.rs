@@ -2,17 +2,20 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::Poll;
 
 use atomic_waker::AtomicWaker;
 
 use crate::broker::Wire;
+use crate::metrics::Metrics;
 use crate::net::TcpStream;
 
 /// A socket with what others need to reach its owner.
 pub(super) struct Connection {
     stream: TcpStream,
+    metrics: Arc<Metrics>,
     owner: AtomicWaker,
     woken: AtomicBool,
     /// When the client was last heard, in milliseconds of the server's clock.
@@ -35,9 +38,10 @@ pub(super) enum Input {
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream, now_ms: u64, silence_max_ms: u32) -> Self {
+    pub(super) fn new(stream: TcpStream, metrics: Arc<Metrics>, now_ms: u64, silence_max_ms: u32) -> Self {
         Self {
             stream,
+            metrics,
             owner: AtomicWaker::new(),
             woken: AtomicBool::new(false),
             heard_ms: AtomicU64::new(now_ms),
@@ -73,7 +77,9 @@ impl Connection {
 
     /// Reads without waiting.
     pub(super) fn try_read(&self, into: &mut [u8]) -> io::Result<usize> {
-        self.stream.try_read(into)
+        let read = self.stream.try_read(into)?;
+        self.metrics.bytes_received.inc_by(read as u64);
+        Ok(read)
     }
 
     /// The client was heard.
@@ -115,7 +121,9 @@ impl Connection {
 
 impl Wire for Connection {
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.stream.try_write(bytes)
+        let written = self.stream.try_write(bytes)?;
+        self.metrics.bytes_sent.inc_by(written as u64);
+        Ok(written)
     }
 
     fn wake(&self) {

@@ -313,6 +313,9 @@ impl Conversation {
 
     fn refuse_connect(&self, reason: ReasonCode) -> End {
         self.shared.count_refused(reason.name());
+        if self.version < ProtocolVersion::V5 && !has_return_code(reason) {
+            return End::Ours;
+        }
         let connack = ConnAck { session_present: false, reason, properties: ConnAckProperties::default() };
         let mut bytes = Vec::new();
         if connack.encode(self.version, &mut bytes).is_ok() {
@@ -337,6 +340,26 @@ impl Drop for Conversation {
             self.shared.broker.on_closed(clock::now(), &it.client, it.generation);
         }
     }
+}
+
+/// Whether one of the five return codes of 3.x says it. For the rest the connection is closed without a CONNACK
+/// [MQTT311-3.2.2-6].
+fn has_return_code(reason: ReasonCode) -> bool {
+    matches!(
+        reason,
+        ReasonCode::UnsupportedProtocolVersion
+            | ReasonCode::ClientIdentifierNotValid
+            | ReasonCode::BadUserNameOrPassword
+            | ReasonCode::NotAuthorized
+            | ReasonCode::Banned
+            | ReasonCode::BadAuthenticationMethod
+            | ReasonCode::ServerUnavailable
+            | ReasonCode::ServerBusy
+            | ReasonCode::UseAnotherServer
+            | ReasonCode::ServerMoved
+            | ReasonCode::QuotaExceeded
+            | ReasonCode::ConnectionRateExceeded
+    )
 }
 
 /// Reads and forgets until the peer has closed, so that its unread packets do not reset the connection before

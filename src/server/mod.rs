@@ -154,7 +154,8 @@ fn welcome(shared: &Arc<Shared>, listener: &Listener, open: &Arc<AtomicUsize>, s
     }
     let place = Place::take(open);
     let silence_max = u32::try_from(listener.connect_timeout.as_millis()).unwrap_or(u32::MAX);
-    let connection = Arc::new(Connection::new(stream, shared.ms(clock::now()), silence_max));
+    let connection =
+        Arc::new(Connection::new(stream, Arc::clone(&shared.metrics), shared.ms(clock::now()), silence_max));
     shared.watch(&connection);
     let conversation = Conversation::new(Arc::clone(shared), connection);
     shared.tasks.spawn("connection", async move {

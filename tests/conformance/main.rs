@@ -5,9 +5,17 @@
 //! those names with docs/conformance.toml.
 #![expect(clippy::disallowed_methods, reason = "tests drive a node from threads of their own, in real time")]
 
+mod delivering;
+mod limits;
 mod malformed;
 mod node;
 mod packets;
 mod peer;
+mod properties;
 mod property;
+mod publishing;
+mod retained;
+mod sessions;
+mod subscribing;
 mod text;
+mod wills;

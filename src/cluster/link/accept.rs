@@ -120,7 +120,16 @@ async fn prove(mesh: &Mesh, stream: &mut TcpStream) -> Option<Opened> {
     match result {
         Ok(Ok(opened)) => Some(opened),
         Ok(Err(error)) => {
-            debug!(?from, %error, "mesh connection refused");
+            // What an operator can mend is worth a warning, though not one for each attempt.
+            let is_mendable = matches!(
+                error,
+                HandshakeError::Cluster | HandshakeError::Proof | HandshakeError::Version { .. }
+            );
+            if is_mendable && mesh.may_warn() {
+                warn!(?from, %error, "mesh connection refused");
+            } else {
+                debug!(?from, %error, "mesh connection refused");
+            }
             if let Some(reason) = error.reason() {
                 mesh.count_rejected(reason);
             }

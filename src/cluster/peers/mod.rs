@@ -53,8 +53,10 @@ pub(super) enum PeerEvent {
     Dial { peer: NodeId, address: String },
     /// The peer runs in a newer life than before.
     Restarted { peer: NodeId, incarnation: u64 },
-    /// The peer is live. SUBACKs wait for it from now on.
+    /// The peer is live.
     Live { peer: NodeId },
+    /// The peer has this node's routes, so its clients' messages come here: SUBACKs wait for it from now on.
+    Counts { peer: NodeId },
     /// The peer shows signs of life after it was down or had left.
     Back { peer: NodeId },
     /// The peer is down: mask its routes, give up what waits for it.
@@ -92,6 +94,9 @@ pub(super) struct Peer {
     /// Whether its whole table, as of the start of the present link, was applied here.
     have_theirs: bool,
     was_live: bool,
+    /// Whether SUBACKs wait for it. Not the same as live: when only one of two directions works, a peer can
+    /// have the routes and send messages here although this node cannot link to it.
+    counts: bool,
     is_down: bool,
     has_left: bool,
 }
@@ -113,6 +118,7 @@ impl Peer {
             has_ours: false,
             have_theirs: false,
             was_live: false,
+            counts: false,
             is_down: false,
             has_left: false,
         }
@@ -141,7 +147,7 @@ impl Peer {
         self.have.clear();
         self.acked = Position::NONE;
         (self.has_ours, self.have_theirs, self.was_live) = (false, false, false);
-        (self.is_down, self.has_left) = (false, false);
+        (self.counts, self.is_down, self.has_left) = (false, false, false);
     }
 }
 
@@ -286,13 +292,32 @@ impl Peers {
         peer.link_error = Some(error);
     }
 
-    /// The peer has this node's routes up to `position`.
-    pub(super) fn on_ack(&mut self, id: NodeId, position: Position, events: &mut Vec<PeerEvent>) {
+    /// The peer has this node's routes up to `position` of `ours`, as it says on a link or by gossip.
+    pub(super) fn on_ack(
+        &mut self,
+        id: NodeId,
+        position: Position,
+        ours: Position,
+        events: &mut Vec<PeerEvent>,
+    ) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.acked = peer.acked.max(position);
-        if peer.ours_at_link_up <= position && !peer.has_ours {
+        if ours <= position {
+            self.on_told(id, events);
+        }
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if peer.link_up && peer.ours_at_link_up <= position && !peer.has_ours {
             peer.has_ours = true;
             self.check_live(id, events);
+        }
+    }
+
+    /// The peer has this node's whole table, or is being sent it because it asked.
+    pub(super) fn on_told(&mut self, id: NodeId, events: &mut Vec<PeerEvent>) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if !peer.counts && !peer.is_down && !peer.has_left {
+            peer.counts = true;
+            events.push(PeerEvent::Counts { peer: id });
         }
     }
 
@@ -321,6 +346,7 @@ impl Peers {
         if peer.state() == PeerState::Live {
             peer.was_live = true;
             events.push(PeerEvent::Live { peer: id });
+            self.on_told(id, events);
         }
     }
 
@@ -328,7 +354,7 @@ impl Peers {
     pub(super) fn on_bye(&mut self, id: NodeId, incarnation: u64, events: &mut Vec<PeerEvent>) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         if peer.incarnation == incarnation && !peer.has_left {
-            peer.has_left = true;
+            (peer.has_left, peer.counts) = (true, false);
             events.push(PeerEvent::Left { peer: id });
         }
     }
@@ -340,6 +366,7 @@ impl Peers {
             let is_silent = now.saturating_duration_since(peer.last_sign) >= self.dead_after;
             if is_silent && !peer.is_down && !peer.has_left {
                 (peer.is_down, peer.was_live, peer.link_up) = (true, false, false);
+                peer.counts = false;
                 events.push(PeerEvent::Down { peer: *id });
             }
         }
@@ -402,215 +429,4 @@ impl Peers {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cluster::membership::Advertised;
-    use crate::net::clock::now;
-
-    const DEAD_AFTER: Duration = Duration::from_millis(2_500);
-    const ROUND: Duration = Duration::from_millis(200);
-    const PEER: NodeId = NodeId::new(7);
-
-    /// One node's view of one peer; time is added.
-    struct Case {
-        peers: Peers,
-        now: Instant,
-        member: Member,
-        events: Vec<PeerEvent>,
-    }
-
-    impl Case {
-        /// A peer that gossip has told of.
-        fn new() -> Self {
-            let mut case = Self {
-                peers: Peers::new(NodeId::new(1), DEAD_AFTER),
-                now: now(),
-                member: member(PEER, 1, "a:1"),
-                events: Vec::new(),
-            };
-            case.round(true);
-            case
-        }
-
-        /// A peer that is live.
-        fn live() -> Self {
-            let mut case = Self::new();
-            case.link_up();
-            case.check(PeerState::Live, &[PeerEvent::Live { peer: PEER }]);
-            case
-        }
-
-        fn link_up(&mut self) {
-            self.events.clear();
-            let ours = Position { incarnation: 1, seq: 5 };
-            self.peers.on_link_up(PEER, ours);
-            self.peers.on_ack(PEER, ours, &mut self.events);
-            let incarnation = self.member.incarnation;
-            let claim = Digest { position: Position { incarnation, seq: 2 }, count: 0, hash: 0 };
-            self.peers.on_claim(PEER, claim);
-            self.peers.on_applied(PEER, claim.position, &mut self.events);
-        }
-
-        /// One gossip round, with or without a new heartbeat.
-        fn round(&mut self, beats: bool) {
-            self.now += ROUND;
-            self.member.heartbeat += u64::from(beats);
-            self.events.clear();
-            self.peers.on_members(self.now, std::slice::from_ref(&self.member), &mut self.events);
-            self.peers.on_tick(self.now, &mut self.events);
-        }
-
-        fn rounds(&mut self, count: usize, beats: bool) -> Vec<PeerEvent> {
-            let mut events = Vec::new();
-            for _ in 0..count {
-                self.round(beats);
-                events.append(&mut self.events);
-            }
-            events
-        }
-
-        fn state(&self) -> Option<PeerState> {
-            self.peers.get(PEER).map(Peer::state)
-        }
-
-        #[track_caller]
-        fn check(&self, state: PeerState, events: &[PeerEvent]) {
-            assert_eq!((self.state(), &self.events[..]), (Some(state), events));
-        }
-    }
-
-    fn member(id: NodeId, incarnation: u64, address: &str) -> Member {
-        Member {
-            id,
-            incarnation,
-            name: "peer".to_owned(),
-            mesh_address: address.to_owned(),
-            heartbeat: 10,
-            advertised: Advertised::default(),
-        }
-    }
-
-    #[test]
-    fn a_peer_is_live_when_both_tables_are_in_step_on_a_link() {
-        let mut case = Case::new();
-        case.check(
-            PeerState::Joining,
-            &[
-                PeerEvent::Restarted { peer: PEER, incarnation: 1 },
-                PeerEvent::Dial { peer: PEER, address: "a:1".to_owned() },
-            ],
-        );
-        let ours = Position { incarnation: 1, seq: 5 };
-        let claim = Digest { position: Position { incarnation: 1, seq: 2 }, count: 0, hash: 0 };
-        case.peers.on_link_up(PEER, ours);
-        case.peers.on_claim(PEER, claim);
-        case.events.clear();
-        case.peers.on_ack(PEER, Position { incarnation: 1, seq: 4 }, &mut case.events);
-        case.peers.on_applied(PEER, Position { incarnation: 1, seq: 1 }, &mut case.events);
-        case.check(PeerState::Joining, &[]);
-        case.peers.on_applied(PEER, claim.position, &mut case.events);
-        case.check(PeerState::Joining, &[]);
-        case.peers.on_ack(PEER, ours, &mut case.events);
-        case.check(PeerState::Live, &[PeerEvent::Live { peer: PEER }]);
-    }
-
-    #[test]
-    fn silence_for_dead_after_means_down_and_less_does_not() {
-        let mut case = Case::live();
-        case.peers.on_link_down(PEER, "reset".to_owned());
-        assert_eq!(case.rounds(12, false), []);
-        assert_eq!(case.state(), Some(PeerState::Suspect));
-        case.round(false);
-        case.check(PeerState::Down, &[PeerEvent::Down { peer: PEER }]);
-        assert_eq!(case.rounds(50, false), [], "once");
-        case.round(true);
-        case.check(PeerState::Suspect, &[PeerEvent::Back { peer: PEER }]);
-        case.link_up();
-        case.check(PeerState::Live, &[PeerEvent::Live { peer: PEER }]);
-    }
-
-    #[test]
-    fn either_sign_of_life_is_enough() {
-        let mut case = Case::live();
-        case.peers.on_link_down(PEER, "reset".to_owned());
-        assert_eq!(case.rounds(100, true), [], "gossip alone");
-        assert_eq!(case.state(), Some(PeerState::Suspect));
-        case.link_up();
-        for _ in 0..100 {
-            case.round(false);
-            assert_eq!(case.events, [], "the link alone");
-            case.peers.on_sign(case.now, PEER, &mut case.events);
-        }
-    }
-
-    #[test]
-    fn a_pause_of_this_process_is_not_the_silence_of_its_peers() {
-        let mut case = Case::live();
-        case.round(true);
-        case.now += Duration::from_secs(60);
-        case.round(false);
-        case.check(PeerState::Live, &[]);
-        case.rounds(13, false);
-        assert_eq!(case.state(), Some(PeerState::Down), "but it has to speak up afterwards");
-    }
-
-    #[test]
-    fn a_newer_life_starts_over_and_an_older_one_is_ignored() {
-        let mut case = Case::live();
-        case.member = member(PEER, 3, "a:2");
-        case.round(true);
-        case.check(
-            PeerState::Joining,
-            &[
-                PeerEvent::Restarted { peer: PEER, incarnation: 3 },
-                PeerEvent::Dial { peer: PEER, address: "a:2".to_owned() },
-            ],
-        );
-        case.member = member(PEER, 2, "a:1");
-        case.member.advertised.leaving = true;
-        case.round(true);
-        case.check(PeerState::Joining, &[]);
-        assert!(!case.peers.on_hello(case.now, PEER, 2, "old", &mut case.events));
-        assert!(case.peers.on_hello(case.now, PEER, 3, "new", &mut case.events));
-        assert!(!case.peers.on_hello(case.now, NodeId::new(1), 9, "this node", &mut case.events));
-    }
-
-    #[test]
-    fn a_goodbye_holds_for_the_life_that_said_it() {
-        let mut case = Case::live();
-        case.peers.on_bye(PEER, 0, &mut case.events);
-        assert_eq!(case.state(), Some(PeerState::Live));
-        case.events.clear();
-        case.peers.on_bye(PEER, 1, &mut case.events);
-        case.check(PeerState::Left, &[PeerEvent::Left { peer: PEER }]);
-        assert_eq!(case.rounds(50, false), []);
-        assert_eq!(case.rounds(2, true), [], "late gossip does not bring it back");
-        case.member = member(PEER, 2, "a:1");
-        case.round(true);
-        assert_eq!(case.state(), Some(PeerState::Joining));
-    }
-
-    #[test]
-    fn a_new_id_at_a_dead_ones_address_replaces_it_for_good() {
-        let mut case = Case::live();
-        case.rounds(13, false);
-        assert_eq!(case.state(), Some(PeerState::Down));
-        let (dead, anew) = (case.member.clone(), member(NodeId::new(8), 1, "a:1"));
-        case.events.clear();
-        case.peers.on_members(case.now, &[dead.clone(), anew.clone()], &mut case.events);
-        case.peers.on_tick(case.now, &mut case.events);
-        assert!(case.events.contains(&PeerEvent::Replaced { peer: PEER }), "{:?}", case.events);
-        case.events.clear();
-        case.peers.on_members(case.now, &[dead, anew], &mut case.events);
-        assert_eq!((case.state(), &case.events[..]), (None, &[][..]), "gossip remembers it for a while");
-    }
-
-    #[test]
-    fn there_is_room_for_a_bounded_number_of_peers() {
-        let mut case = Case::new();
-        let crowd: Vec<Member> =
-            (100..100 + 2 * PEERS_MAX as u128).map(|id| member(NodeId::new(id), 1, "x:1")).collect();
-        case.peers.on_members(case.now, &crowd, &mut case.events);
-        assert_eq!(case.peers.iter().count(), PEERS_MAX);
-    }
-}
+mod tests;

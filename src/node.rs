@@ -61,13 +61,13 @@ impl Node {
     /// # Errors
     /// The first thing that cannot be opened.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let data_dir = config.data_dir.as_deref().map(DataDir::open).transpose()?;
-        let identity = identity(data_dir.as_ref(), &config.node_name)?;
-        let (id, name, own) = (identity.id, identity.name.clone(), identity.clone());
         let authenticator = Authenticator::new(&config.auth)?;
         if let Some(users) = authenticator.users() {
             info!(users, "credentials read");
         }
+        let data_dir = config.data_dir.as_deref().map(DataDir::open).transpose()?;
+        let identity = identity(data_dir.as_ref(), &config.node_name)?;
+        let (id, name, own) = (identity.id, identity.name.clone(), identity.clone());
         let tasks = Tasks::new();
         let metrics = Arc::new(Metrics::new());
 

@@ -14,7 +14,7 @@ use base64::prelude::BASE64_STANDARD;
 use sha2::{Digest as _, Sha256};
 
 use super::user_name::{UserName, UserNameError};
-use super::verifier::{Hash, SCHEME, Verifier, VerifierError, decode_hash, hmac};
+use super::verifier::{Hash, Pattern, SCHEME, Verifier, VerifierError, decode_hash, hmac};
 
 /// Users of one file.
 pub const USERS_MAX: usize = 1_000_000;
@@ -25,8 +25,8 @@ const UNKNOWN_USERS: &str = ":unknown-users:";
 /// Who has which password. Shows only how many there are.
 pub struct Credentials {
     users: BTreeMap<UserName, Verifier>,
-    /// Every user's rounds and salt length, for stand-ins to be picked from.
-    patterns: Vec<Verifier>,
+    /// Every user's, for stand-ins to be made after.
+    patterns: Vec<Pattern>,
     unknown_users: Hash,
 }
 
@@ -125,7 +125,7 @@ impl Credentials {
             }
         }
         Ok(Self {
-            patterns: users.values().map(|(verifier, _)| verifier.clone()).collect(),
+            patterns: users.values().map(|(verifier, _)| verifier.pattern()).collect(),
             users: users.into_iter().map(|(name, (verifier, _))| (name, verifier)).collect(),
             // A file without the key is a secret, too; only that these salts change with it.
             unknown_users: unknown_users.unwrap_or_else(|| Sha256::digest(text).into()),
@@ -151,12 +151,12 @@ impl Credentials {
         Claim { verifier: known.cloned().unwrap_or(stand_in), is_known: known.is_some(), name }
     }
 
-    /// A user after whom the stand-in for `name` is made, so that the mixture of rounds and salts tells nothing.
-    fn pattern(&self, name: &UserName) -> Option<&Verifier> {
+    /// The pattern of a user that `name` picks, so that the mixture of rounds and salt lengths tells nothing.
+    fn pattern(&self, name: &UserName) -> Pattern {
         let hash = hmac(&self.unknown_users, &[b"like 0", name.as_str().as_bytes()]);
         let (first, _) = hash.split_first_chunk().expect("a hash has eight bytes");
-        let place = u64::from_be_bytes(*first).checked_rem(self.patterns.len() as u64)?;
-        self.patterns.get(place as usize)
+        let place = u64::from_be_bytes(*first).checked_rem(self.patterns.len() as u64);
+        place.map_or_else(Pattern::default, |place| self.patterns[place as usize])
     }
 }
 

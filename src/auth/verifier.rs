@@ -19,7 +19,7 @@ pub(super) type Hash = [u8; HASH_BYTES];
 /// The salt of a new verifier, in bytes.
 pub const SALT_BYTES: usize = 16;
 /// Bytes of a salt that somebody else made.
-const SALT_BYTES_ALLOWED: RangeInclusive<usize> = 8..=64;
+const SALT_BYTES_ALLOWED: RangeInclusive<usize> = 8..=2 * HASH_BYTES;
 /// Rounds of a new verifier: a few milliseconds for each guess, and for each CONNECT with a password.
 pub const ITERATIONS: NonZeroU32 = NonZeroU32::new(15_000).expect("not zero");
 /// From the least that RFC 7677 allows, to what still ends within about a second.
@@ -36,6 +36,19 @@ pub struct Verifier {
     salt: Box<[u8]>,
     stored_key: Hash,
     server_key: Hash,
+}
+
+/// What everybody sees of a verifier beside the salt itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pattern {
+    pub(super) iterations: NonZeroU32,
+    pub(super) salt_len: u8,
+}
+
+impl Default for Pattern {
+    fn default() -> Self {
+        Self { iterations: ITERATIONS, salt_len: SALT_BYTES as u8 }
+    }
 }
 
 /// What is wrong with a verifier's text; shows nothing of the text.
@@ -109,18 +122,21 @@ impl Verifier {
         format!("{SCHEME}{}:{salt}${stored_key}:{server_key}", self.iterations)
     }
 
-    /// A stand-in for a user that does not exist, with the rounds and the salt's length of one that does. The
-    /// same key and name give the same stand-in.
-    pub(super) fn stand_in(key: &Hash, name: &str, like: Option<&Self>) -> Self {
-        let salt_len = like.map_or(SALT_BYTES, |like| like.salt.len());
+    /// A stand-in for a user that does not exist, which looks like `pattern`. The same key and name give the same
+    /// stand-in.
+    pub(super) fn stand_in(key: &Hash, name: &str, pattern: Pattern) -> Self {
         let parts = [b"salt 0", b"salt 1"].map(|part| hmac(key, &[part, name.as_bytes()]));
-        let salt = parts.concat().into_iter().take(salt_len).collect();
         Self {
-            iterations: like.map_or(ITERATIONS, |like| like.iterations),
-            salt,
+            iterations: pattern.iterations,
+            salt: parts.concat().into_iter().take(usize::from(pattern.salt_len)).collect(),
             stored_key: hmac(key, &[b"stored", name.as_bytes()]),
             server_key: hmac(key, &[b"server", name.as_bytes()]),
         }
+    }
+
+    pub(super) fn pattern(&self) -> Pattern {
+        // `SALT_BYTES_ALLOWED` ends far below.
+        Pattern { iterations: self.iterations, salt_len: self.salt.len() as u8 }
     }
 
     pub(super) fn iterations(&self) -> NonZeroU32 {
@@ -221,16 +237,14 @@ mod tests {
     #[test]
     fn a_stand_in_stays_the_same_and_looks_like_the_others() {
         let key = [7; 32];
-        let salt = BASE64_STANDARD.encode([1; 20]);
-        let text = RFC.replace("W22ZaJ0SNY7soEsUEjb6gQ==", &salt).replace("4096", "5000");
-        let like = Verifier::parse(&text).unwrap();
-        let stand_in = Verifier::stand_in(&key, "nobody", Some(&like));
-        assert_eq!(stand_in, Verifier::stand_in(&key, "nobody", Some(&like)));
-        assert_eq!((stand_in.salt.len(), stand_in.iterations), (20, like.iterations));
-        assert_ne!(stand_in.salt, Verifier::stand_in(&key, "nobodz", Some(&like)).salt);
-        assert_ne!(stand_in.salt, Verifier::stand_in(&[8; 32], "nobody", Some(&like)).salt);
-        let alone = Verifier::stand_in(&key, "nobody", None);
-        assert_eq!((alone.salt.len(), alone.iterations), (SALT_BYTES, ITERATIONS));
+        let pattern = Pattern { iterations: NonZeroU32::new(5_000).unwrap(), salt_len: 20 };
+        let stand_in = Verifier::stand_in(&key, "nobody", pattern);
+        assert_eq!(stand_in, Verifier::stand_in(&key, "nobody", pattern));
+        assert_eq!(stand_in.pattern(), pattern);
+        assert_ne!(stand_in.salt, Verifier::stand_in(&key, "nobodz", pattern).salt);
+        assert_ne!(stand_in.salt, Verifier::stand_in(&[8; 32], "nobody", pattern).salt);
+        let longest = Pattern { salt_len: *SALT_BYTES_ALLOWED.end() as u8, ..pattern };
+        assert_eq!(Verifier::stand_in(&key, "nobody", longest).pattern(), longest);
     }
 
     #[test]

@@ -138,7 +138,7 @@ impl Conversation {
         };
         let shared = Arc::clone(&self.shared);
         let checked = tokio::select! {
-            checked = shared.password_checks.run(check) => checked,
+            checked = shared.password_checks.run(move || check.run()) => checked,
             () = self.connection.overdue() => return Err(self.on_overdue()),
         };
         let granted = checked.and_then(|user| shared.broker.on_password_checked(*negotiated, user));

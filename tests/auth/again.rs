@@ -15,7 +15,8 @@ fn again(peer: &mut Peer, user: &str, password: &str) -> (String, String) {
     (peer.receive(), last.answer)
 }
 
-/// [MQTT5-4.12.0-5] [MQTT5-4.12.1-1] [MQTT5-3.15.2-1]
+/// [MQTT5-4.12.0-5] [MQTT5-4.12.1-1] [MQTT5-3.15.2-1]; and no Reason String or User Property that could be too large
+/// [MQTT5-3.15.2-2] [MQTT5-3.15.2-3].
 #[test]
 fn a_client_may_prove_itself_again_and_again() {
     let node = node(false);

@@ -79,9 +79,14 @@ impl Node {
             }
             None => None,
         };
-        // Retained messages stay on the node that took them; offering them in a cluster would be half a promise.
-        let retain_available = config.session.retain_available && cluster.is_none();
-        let session = session::Settings { retain_available, ..config.session };
+        // Retained messages and shared subscriptions know only their own node; offering them in a cluster would be
+        // half a promise.
+        let is_alone = cluster.is_none();
+        let session = session::Settings {
+            retain_available: config.session.retain_available && is_alone,
+            shared_available: config.session.shared_available && is_alone,
+            ..config.session
+        };
         let broker = Arc::new(Broker::new(
             config.broker,
             session,

@@ -45,7 +45,7 @@ impl Broker {
             Denied::UnknownMethod => ReasonCode::BadAuthenticationMethod, // [MQTT5-4.12.0-1]
         })?;
         // Before the proof, which costs more.
-        let negotiated = Negotiated::new(connect, &self.session_settings, random)?;
+        let negotiated = self.negotiate(connect, random)?;
         match proof {
             Proof::Anonymous => Ok(Admission::Granted(Box::new(negotiated))),
             Proof::Password(check) => Ok(Admission::Password(Box::new(negotiated), check)),
@@ -83,6 +83,11 @@ impl Broker {
             return Err(ReasonCode::ProtocolError);
         }
         candidate.step(auth.data)
+    }
+
+    /// What the client and this node agree on, whoever the client is.
+    pub(super) fn negotiate(&self, connect: &Connect<'_>, random: u128) -> Result<Negotiated, ReasonCode> {
+        Negotiated::new(connect, &self.session_settings, random)
     }
 
     /// A connected client proves again who it is [MQTT5-4.12.1]. Its other packets go on meanwhile.

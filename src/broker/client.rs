@@ -9,10 +9,11 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 use super::retained::{Replay, Turn};
+use super::standing::{Notice, Standing};
 use crate::auth::Exchange;
-use crate::codec::ReasonCode;
+use crate::codec::{Qos, ReasonCode};
 use crate::metrics::{DropReason, Metrics};
-use crate::session::{ClientId, Closing, Copies, Delivery, Farewell, Outbox, Session, Tally, Will};
+use crate::session::{ClientId, Closing, Copies, Delivery, Farewell, Outbox, Room, Session, Tally, Will};
 
 /// The socket of a connected client, as far as the broker needs it.
 pub trait Wire: Send + Sync + 'static {
@@ -33,8 +34,14 @@ pub struct Generation(u64);
 /// One client: connected, or away with a session that is kept.
 pub struct Client {
     id: ClientId,
+    /// The session holds back what an outbox of this many bytes has no room for.
+    outbox_bytes_max: usize,
     /// Whether `replays` may have something: acknowledgements look at it without the lock.
     pub(super) has_replays: AtomicBool,
+    /// Something waits that this client could have, once it has room: see `Broker::answer_call`.
+    pub(super) is_called: AtomicBool,
+    /// Written with the lock held, whenever something has changed.
+    notice: Notice,
     state: Mutex<State>,
 }
 
@@ -59,6 +66,18 @@ pub(super) struct State {
     pub(super) ended: bool,
 }
 
+/// What became of an offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Offered {
+    /// The message can go to somebody else.
+    Refused,
+    /// The client has it.
+    Taken {
+        /// Whether the caller must see to it that the client is flushed.
+        must_flush: bool,
+    },
+}
+
 /// Who may write to the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Output {
@@ -66,7 +85,7 @@ enum Output {
     Idle,
     /// Somebody is writing and will write what is appended meanwhile.
     Writing,
-    /// The socket is full: its owner goes on when it has room again.
+    /// The socket or the outbox was full: the owner goes on when the socket has room again.
     Blocked,
 }
 
@@ -77,12 +96,15 @@ pub enum Duty {
     Wait,
     /// Wait for room in the socket as well, then call [`Broker::on_writable`](super::Broker::on_writable).
     AwaitRoom,
+    /// The same, and read nothing until then: the client sends without reading, so each of its packets would add
+    /// an answer to those that wait already.
+    AwaitRoomOnly,
     /// Close the connection: everything is written, or nothing can be.
     Close,
 }
 
 impl Client {
-    pub(super) fn new(session: Session) -> Self {
+    pub(super) fn new(session: Session, outbox_bytes_max: usize) -> Self {
         let state = State {
             generation: Generation(0),
             exchange: None,
@@ -98,7 +120,14 @@ impl Client {
             session,
         };
         let id = state.session.client_id().clone();
-        Self { id, has_replays: AtomicBool::new(false), state: Mutex::new(state) }
+        Self {
+            id,
+            outbox_bytes_max,
+            has_replays: AtomicBool::new(false),
+            is_called: AtomicBool::new(false),
+            notice: Notice::default(),
+            state: Mutex::new(state),
+        }
     }
 
     /// The Client Identifier.
@@ -121,14 +150,28 @@ impl Client {
         let State { session, outbox, .. } = &mut *state;
         let result = act(session, outbox);
         let tally = outbox.take_tally();
+        self.notice.set(state.standing());
         drop(state);
         count(metrics, &tally);
         Some(result)
     }
 
+    /// Which of its connections the client has, or had last.
+    pub(super) fn generation(&self) -> Generation {
+        self.state.lock().generation
+    }
+
     /// Runs `act` on everything.
     pub(super) fn with_state<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
-        act(&mut self.state.lock())
+        let mut state = self.state.lock();
+        let result = act(&mut state);
+        self.notice.set(state.standing());
+        result
+    }
+
+    /// Where a message would go as far as is known without the lock.
+    pub(super) fn standing(&self) -> Standing {
+        self.notice.get()
     }
 
     /// Takes a copy of a message. True when the caller must see to it that the client is flushed.
@@ -140,14 +183,40 @@ impl Client {
         metrics: &Metrics,
     ) -> bool {
         let mut state = self.state.lock();
+        if state.ended {
+            drop(state);
+            metrics.dropped(DropReason::SessionEnded).inc();
+            return false;
+        }
         let State { session, outbox, .. } = &mut *state;
         session.deliver(now, copies, delivery, outbox);
-        let tally = outbox.take_tally();
-        let must_flush = !state.touched && !state.outbox.is_empty();
-        state.touched |= must_flush;
+        let (tally, must_flush) = state.touch();
+        self.notice.set(state.standing());
         drop(state);
         count(metrics, &tally);
         must_flush
+    }
+
+    /// Takes a copy of a message if its place is `least` or better.
+    pub(super) fn offer(
+        &self,
+        now: Instant,
+        copies: &mut Copies<'_>,
+        delivery: &Delivery<'_>,
+        least: Room,
+        metrics: &Metrics,
+    ) -> Offered {
+        let mut state = self.state.lock();
+        let is_possible = state.room_max(copies.publication().qos.min(delivery.qos_max)) >= least;
+        let State { session, outbox, .. } = &mut *state;
+        if !is_possible || !session.offer(now, copies, delivery, least, outbox) {
+            return Offered::Refused;
+        }
+        let (tally, must_flush) = state.touch();
+        self.notice.set(state.standing());
+        drop(state);
+        count(metrics, &tally);
+        Offered::Taken { must_flush }
     }
 
     /// Writes what waits, unless somebody else is at it or the socket is full. Never waits.
@@ -180,6 +249,14 @@ impl Client {
                         wire.wake();
                         return;
                     }
+                    if !state.closing && self.outbox_bytes_max <= bytes.len() {
+                        // The outbox was full, so messages may wait for room in it, and perhaps for no
+                        // acknowledgement: the owner goes on with them as after a full socket.
+                        state.output = Output::Blocked;
+                        drop(state);
+                        wire.wake();
+                        return;
+                    }
                 }
                 Err(error) => {
                     let is_full = error.kind() == io::ErrorKind::WouldBlock;
@@ -190,11 +267,13 @@ impl Client {
                         state.closing = true;
                         state.outbox.clear();
                     }
+                    self.notice.set(state.standing());
                     drop(state);
                     wire.wake();
                     return;
                 }
             }
+            self.notice.set(state.standing());
         }
     }
 
@@ -206,14 +285,11 @@ impl Client {
                 return;
             }
             state.output = Output::Idle;
+            self.notice.set(state.standing());
         }
         self.flush();
         // What waited in the session for room in the outbox follows.
-        self.with_connection(generation, metrics, |session, outbox| {
-            if outbox.is_empty() {
-                session.on_drained(now, outbox);
-            }
-        });
+        self.with_connection(generation, metrics, |session, outbox| session.on_drained(now, outbox));
         self.flush();
     }
 
@@ -227,6 +303,10 @@ impl Client {
         match (state.closing, state.output, state.outbox.is_empty()) {
             (true, Output::Idle, true) => Duty::Close,
             (true, Output::Blocked, _) => Duty::Close,
+            // Deliveries stop at the limit; answers alone go beyond it.
+            (false, Output::Blocked, _) if 2 * self.outbox_bytes_max <= state.outbox.len() => {
+                Duty::AwaitRoomOnly
+            }
             (false, Output::Blocked, _) => Duty::AwaitRoom,
             _ => Duty::Wait,
         }
@@ -239,7 +319,9 @@ impl Client {
             if state.generation != generation || state.closing {
                 return;
             }
-            state.say_goodbye(reason)
+            let wire = state.say_goodbye(reason);
+            self.notice.set(state.standing());
+            wire
         };
         self.flush();
         if let Some(wire) = wire {
@@ -282,7 +364,7 @@ impl State {
         let farewell = self.session.on_closed(now, closing);
         if self.output == Output::Idle && !self.outbox.is_empty() {
             // Nobody reads the result: the connection ends either way.
-            _ = wire.try_write(&self.outbox.take());
+            _ = write_all(&*wire, &self.outbox.take());
         }
         self.outbox.clear();
         self.exchange = None;
@@ -294,6 +376,35 @@ impl State {
     /// The session's part for code that appends packets under the lock.
     pub(super) fn session_and_outbox(&mut self) -> (&mut Session, &mut Outbox) {
         (&mut self.session, &mut self.outbox)
+    }
+
+    /// Something may have been appended: the tally of it, and whether the caller must see to a flush.
+    fn touch(&mut self) -> (Tally, bool) {
+        let must_flush = !self.touched && !self.outbox.is_empty();
+        self.touched |= must_flush;
+        (self.outbox.take_tally(), must_flush)
+    }
+
+    fn standing(&self) -> Standing {
+        let room = |qos| self.session.room(qos, 0, &self.outbox).min(self.room_max(qos));
+        Standing {
+            unacknowledged: room(Qos::AtMostOnce),
+            acknowledged: room(Qos::AtLeastOnce),
+            is_connected: self.wire.is_some() && !self.closing,
+            load: u32::try_from(self.session.load()).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// The best place that a message can have, whatever the session says.
+    fn room_max(&self, qos: Qos) -> Room {
+        let is_kept = qos != Qos::AtMostOnce && self.session.is_persistent();
+        match (self.ended, self.closing, self.output) {
+            (true, ..) => Room::Full,
+            (false, true, _) if is_kept => Room::Away,
+            (false, true, _) => Room::Full,
+            (false, false, Output::Blocked) => Room::Queue,
+            (false, false, _) => Room::Now,
+        }
     }
 
     pub(super) fn is_connected(&self) -> bool {

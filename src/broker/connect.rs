@@ -40,6 +40,7 @@ impl Broker {
             };
             if let Some(attached) = attached {
                 burst.touch(&attached.client);
+                self.on_member_back(now, &attached.client, burst);
                 self.metrics.connections.inc();
                 return attached;
             }
@@ -49,7 +50,7 @@ impl Broker {
     /// `None` when another connection of the same name was faster.
     fn start_session(&self, now: Instant, negotiated: &Negotiated, wire: &Arc<dyn Wire>) -> Option<Attached> {
         let session = Session::new(negotiated, Arc::clone(&self.session_settings));
-        let client = Arc::new(Client::new(session));
+        let client = Arc::new(Client::new(session, self.session_settings.outbox_bytes_max));
         // Attached before it can be found, so nobody sees a session without its connection.
         let generation = client.with_state(|state| {
             let generation = state.attach(Arc::clone(wire));
@@ -116,11 +117,20 @@ impl Broker {
             if state.generation != generation {
                 return None;
             }
-            let farewell = state.detach(now, Closing::Ended, None)?;
-            Some((farewell, state.generation))
+            let mut farewell = state.detach(now, Closing::Ended, None)?;
+            let delayed = farewell.will.take_if(|(_, at)| *at > now);
+            // Under the same lock: the connection that continues the session takes it away again.
+            let will_at = delayed.map(|(will, at)| {
+                state.pending_will = Some(will);
+                at
+            });
+            Some((farewell, will_at, state.generation))
         });
-        if let Some((farewell, generation)) = closed {
+        if let Some((farewell, will_at, generation)) = closed {
             self.metrics.connections.dec();
+            if let Some(at) = will_at {
+                self.timers.lock().add(at, client, generation, Due::Will);
+            }
             self.on_farewell(now, client, generation, farewell, &mut burst);
         }
         self.flush(&mut burst);
@@ -134,19 +144,15 @@ impl Broker {
         farewell: Farewell,
         burst: &mut Burst,
     ) {
-        if let Some((will, at)) = farewell.will {
-            if at <= now {
-                self.publish_will(now, client, &will, burst);
-            } else {
-                client.with_state(|state| state.pending_will = Some(will));
-                self.timers.lock().add(at, client, generation, Due::Will);
-            }
+        if let Some((will, _)) = farewell.will {
+            self.publish_will(now, client, &will, burst);
         }
         match farewell.ends_at {
-            Some(at) if at <= now => self.end_session(now, client, burst),
+            Some(at) if at <= now => return self.end_session(now, client, burst),
             Some(at) => self.timers.lock().add(at, client, generation, Due::SessionEnd),
             None => {}
         }
+        self.on_member_away(now, client, burst);
     }
 
     pub(super) fn on_due(
@@ -168,7 +174,7 @@ impl Broker {
     }
 
     /// Ends a session that has no connection: its Will is published at the latest now, its subscriptions and
-    /// messages go.
+    /// messages go, those of shared subscriptions to other members.
     fn end_session(&self, now: Instant, client: &Arc<Client>, burst: &mut Burst) {
         let (is_gone, left) = client.with_state(|state| {
             if state.ended || state.is_connected() {
@@ -176,15 +182,18 @@ impl Broker {
                 return (state.ended, None);
             }
             state.ended = true;
-            (true, Some((state.session.subscriptions().collect::<Vec<_>>(), state.session.pending())))
+            let shared = state.session.take_shared();
+            let pending = state.session.pending();
+            (true, Some((state.session.subscriptions().collect::<Vec<_>>(), shared, pending)))
         });
-        if let Some((subscriptions, pending)) = left {
+        if let Some((subscriptions, shared, pending)) = left {
             self.publish_pending_will(now, client, burst);
             for subscription in &subscriptions {
-                self.remove_subscription(client, &subscription.filter.filter);
+                self.remove_subscription(client, &subscription.filter);
             }
             self.metrics.sessions.dec();
             self.metrics.dropped(DropReason::SessionEnded).inc_by(pending as u64);
+            self.dispatch_again(now, shared, burst);
         }
         if is_gone {
             self.clients.remove_if(client.id(), |_, found| Arc::ptr_eq(found, client));

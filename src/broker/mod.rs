@@ -6,14 +6,21 @@
 mod admission;
 mod client;
 mod connect;
+mod dispatch;
+mod groups;
 mod publish;
 mod retained;
 mod settings;
+mod shared;
+mod standing;
 mod subscribe;
 mod subscriptions;
 mod sys;
+#[cfg(test)]
+mod tests;
 mod timers;
 
+use std::hash::BuildHasher as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -35,7 +42,8 @@ use crate::message::{MessageId, Publication};
 use crate::metrics::{DropReason, Metrics};
 use crate::session::{self, ClientId, Incoming, Request};
 use retained::Retained;
-pub use settings::{RetainedSettings, Settings};
+pub use settings::{RetainedSettings, Settings, SharedSettings, SharedStrategy};
+use shared::Chooser;
 use subscriptions::Subscriptions;
 use sys::SysClock;
 use timers::Timers;
@@ -73,13 +81,15 @@ impl Broker {
         metrics: Arc<Metrics>,
         cluster: Option<Arc<Cluster>>,
     ) -> Self {
+        let hasher = RandomState::default();
+        let chooser = Chooser { strategy: settings.shared.strategy, seed: hasher.hash_one(0) };
         Self {
             session_settings: Arc::new(session_settings),
             authenticator,
             metrics,
             cluster,
-            clients: DashMap::with_hasher(RandomState::default()),
-            subscriptions: Subscriptions::new(),
+            clients: DashMap::with_hasher(hasher),
+            subscriptions: Subscriptions::new(chooser),
             retained: Retained::new(settings.retained),
             route_turn: Mutex::new(()),
             timers: Mutex::new(Timers::default()),
@@ -116,6 +126,9 @@ impl Broker {
                 if client.has_replays.load(Ordering::Relaxed) {
                     self.continue_replays(now, client, generation);
                 }
+                if client.is_called.load(Ordering::Relaxed) {
+                    self.answer_call(now, client, burst);
+                }
                 Ok(())
             }
             Ok(Request::Publish(incoming)) => {
@@ -127,7 +140,7 @@ impl Broker {
                 Ok(())
             }
             Ok(Request::Unsubscribe { packet_id, filters }) => {
-                self.unsubscribe(client, generation, packet_id, filters);
+                self.unsubscribe(now, client, generation, packet_id, filters, burst);
                 Ok(())
             }
             Ok(Request::Authenticate { method, begins, data }) => {
@@ -181,6 +194,11 @@ impl Broker {
         if client.has_replays.load(Ordering::Relaxed) {
             self.continue_replays(now, client, generation);
             client.flush();
+        }
+        if client.is_called.load(Ordering::Relaxed) {
+            let mut burst = Burst::default();
+            self.answer_call(now, client, &mut burst);
+            self.flush(&mut burst);
         }
     }
 

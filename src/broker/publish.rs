@@ -46,17 +46,21 @@ impl Broker {
         publication: &Publication<'_>,
         burst: &mut Burst,
     ) -> usize {
-        let targets = self.subscriptions.targets(publication.topic, publication.publisher);
+        let targets = self.subscriptions.targets(publication);
         let mut copies = Copies::new(*publication, now, targets.len());
-        for target in &targets {
+        for target in &targets.plain {
             let delivery = Delivery {
                 qos_max: target.options.qos,
                 retain: publication.retain && target.options.retain_as_published,
                 subscription_ids: &target.ids,
+                share: None,
             };
             if target.client.deliver(now, &mut copies, &delivery, &self.metrics) {
                 burst.touch(&target.client);
             }
+        }
+        for chosen in &targets.shared {
+            self.deliver_shared(now, &mut copies, chosen, burst);
         }
         targets.len()
     }

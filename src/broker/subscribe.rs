@@ -5,11 +5,12 @@ use std::time::Instant;
 
 use super::Broker;
 use super::client::{Client, Generation};
+use super::publish::Burst;
 use super::retained::Replay;
 use crate::cluster::{Position, Reach, RouteKey};
 use crate::codec::{PacketId, Qos, ReasonCode, RetainHandling};
 use crate::session::Subscription;
-use crate::topic::{SubscriptionFilter, TopicFilter};
+use crate::topic::SubscriptionFilter;
 
 /// The user property on a SUBACK that came before every live peer knew the route.
 const REACH_PROPERTY: &str = "flockmq-reached";
@@ -34,9 +35,13 @@ impl Broker {
         let mut codes = Vec::with_capacity(filters.len());
         let mut known_at: Option<Position> = None;
         let mut replays = Vec::new();
+        let mut joined = Vec::new();
         for filter in filters {
             let granted = filter.and_then(|subscription| {
                 let added = self.add_subscription(client, generation, &subscription)?;
+                if subscription.filter.share.is_some() {
+                    joined.push(subscription.filter);
+                }
                 Ok((granted_code(subscription.options.qos), added))
             });
             codes.push(match granted {
@@ -53,6 +58,9 @@ impl Broker {
         let acknowledge = move |reach: Reach| {
             broker.on_reached(&subscriber, generation, packet_id, &codes, reach);
             broker.start_replays(now, &subscriber, generation, replays);
+            let mut burst = Burst::default();
+            joined.iter().for_each(|share| broker.on_joined(now, share, &mut burst));
+            broker.flush(&mut burst);
             subscriber.flush();
         };
         match (&self.cluster, known_at) {
@@ -94,15 +102,19 @@ impl Broker {
         // The session may have ended meanwhile, having listed its subscriptions without this one.
         let is_new =
             client.with_state(|state| (!state.ended).then(|| state.session.on_granted(subscription)));
-        let filter = &subscription.filter.filter;
         let Some(is_new) = is_new else {
-            self.subscriptions.remove(client, filter);
-            self.align_routes(filter);
+            self.subscriptions.remove(client, &subscription.filter);
+            self.align_routes(&subscription.filter);
             return Err(ReasonCode::UnspecifiedError);
         };
         if is_new {
             self.metrics.subscriptions.inc();
         }
+        let known_at = self.align_routes(&subscription.filter)[usize::from(durable)];
+        let SubscriptionFilter { share: None, filter } = &subscription.filter else {
+            // No retained messages for a shared subscription [MQTT5-4.8.2].
+            return Ok(Added { known_at, replay: None });
+        };
         let wants_retained = match subscription.options.retain_handling {
             RetainHandling::SendAlways => true,
             RetainHandling::SendIfNew => is_new,
@@ -110,22 +122,29 @@ impl Broker {
         };
         let replay =
             wants_retained.then(|| self.retained.replay(filter, subscription.options.qos, subscription.id));
-        Ok(Added { known_at: self.align_routes(filter)[usize::from(durable)], replay })
+        Ok(Added { known_at, replay })
     }
 
     pub(super) fn unsubscribe(
         &self,
+        now: Instant,
         client: &Arc<Client>,
         generation: Generation,
         packet_id: PacketId,
         filters: Vec<Result<SubscriptionFilter, ReasonCode>>,
+        burst: &mut Burst,
     ) {
         let mut codes = Vec::with_capacity(filters.len());
         for filter in filters {
             let removed = filter.map(|filter| {
                 let had = client
                     .with_connection(generation, &self.metrics, |session, _| session.on_removed(&filter));
-                had.flatten().map(|_| self.remove_subscription(client, &filter.filter))
+                had.flatten().map(|_| {
+                    self.remove_subscription(client, &filter);
+                    if filter.share.is_some() {
+                        self.on_left(now, client, &filter, burst);
+                    }
+                })
             });
             codes.push(match removed {
                 Ok(Some(())) => ReasonCode::Success,
@@ -138,7 +157,7 @@ impl Broker {
         });
     }
 
-    pub(super) fn remove_subscription(&self, client: &Arc<Client>, filter: &TopicFilter) {
+    pub(super) fn remove_subscription(&self, client: &Arc<Client>, filter: &SubscriptionFilter) {
         if self.subscriptions.remove(client, filter) {
             self.metrics.subscriptions.dec();
             self.align_routes(filter);
@@ -147,7 +166,10 @@ impl Broker {
 
     /// Makes the advertised routes of a filter agree with its subscribers. Returns, for each class that has
     /// any, the position at which a peer knows its route.
-    fn align_routes(&self, filter: &TopicFilter) -> [Option<Position>; 2] {
+    ///
+    /// A shared subscription has no route: peers would not know which of several members is to get a message.
+    fn align_routes(&self, filter: &SubscriptionFilter) -> [Option<Position>; 2] {
+        let SubscriptionFilter { share: None, filter } = filter else { return [None; 2] };
         let Some(cluster) = &self.cluster else { return [None; 2] };
         let _turn = self.route_turn.lock();
         let counts = self.subscriptions.counts(filter);

@@ -8,16 +8,20 @@ use parking_lot::RwLock;
 use smallvec::SmallVec;
 
 use super::client::Client;
+use super::groups::{Groups, SharedTarget};
+use super::shared::Chooser;
 use crate::codec::SubscribeOptions;
+use crate::message::Publication;
 use crate::session::Subscription;
-use crate::topic::{FilterIndex, TopicFilter, TopicRef};
+use crate::topic::{FilterIndex, ShareName, SubscriptionFilter, TopicFilter};
 
 /// Above this many subscribers of one filter they are found by hashing instead of comparing.
 const FEW_MAX: usize = 16;
 
-/// All plain (not shared) subscriptions of the node's clients.
+/// All subscriptions of the node's clients.
 pub(super) struct Subscriptions {
     index: RwLock<FilterIndex<Leaf>>,
+    chooser: Chooser,
 }
 
 /// The subscribers of one filter, and how many of them have a durable (persistent) session.
@@ -25,6 +29,8 @@ pub(super) struct Subscriptions {
 struct Leaf {
     subscribers: Subscribers,
     durable: u32,
+    /// Its shared subscriptions. Few filters have any.
+    groups: Option<Box<Groups>>,
 }
 
 enum Subscribers {
@@ -32,11 +38,20 @@ enum Subscribers {
     Many(HashMap<usize, Subscriber>),
 }
 
-struct Subscriber {
-    client: Arc<Client>,
-    options: SubscribeOptions,
+pub(super) struct Subscriber {
+    pub(super) client: Arc<Client>,
+    pub(super) options: SubscribeOptions,
     id: Option<u32>,
     durable: bool,
+}
+
+/// Who gets copies of a message.
+#[derive(Default)]
+pub(super) struct Targets {
+    /// Every client with a matching plain subscription, once [MQTT5-3.3.4-2].
+    pub(super) plain: SmallVec<[Target; 4]>,
+    /// One member of every matching shared subscription. Each is a copy of its own [MQTT5-4.8.2].
+    pub(super) shared: SmallVec<[SharedTarget; 1]>,
 }
 
 /// A client that gets a copy, with what all its matching subscriptions say together.
@@ -47,20 +62,25 @@ pub(super) struct Target {
 }
 
 impl Subscriptions {
-    pub(super) fn new() -> Self {
-        Self { index: RwLock::new(FilterIndex::new()) }
+    pub(super) fn new(chooser: Chooser) -> Self {
+        Self { index: RwLock::new(FilterIndex::new()), chooser }
     }
 
     /// Adds or replaces the client's subscription for a filter.
     pub(super) fn add(&self, client: &Arc<Client>, subscription: &Subscription, durable: bool) {
+        let SubscriptionFilter { share, filter } = &subscription.filter;
         let mut index = self.index.write();
-        let leaf = index.get_or_insert_with(&subscription.filter.filter, Leaf::default);
+        let leaf = index.get_or_insert_with(filter, Leaf::default);
         let subscriber = Subscriber {
             client: Arc::clone(client),
             options: subscription.options,
             id: subscription.id,
             durable,
         };
+        if let Some(name) = share {
+            leaf.groups.get_or_insert_default().add(&subscription.filter, name, subscriber);
+            return;
+        }
         if let Some(old) = leaf.subscribers.insert(subscriber) {
             leaf.durable -= u32::from(old.durable);
         }
@@ -68,41 +88,95 @@ impl Subscriptions {
     }
 
     /// Removes the client's subscription for a filter. False when it has none.
-    pub(super) fn remove(&self, client: &Arc<Client>, filter: &TopicFilter) -> bool {
+    pub(super) fn remove(&self, client: &Arc<Client>, filter: &SubscriptionFilter) -> bool {
+        let SubscriptionFilter { share, filter } = filter;
         let mut index = self.index.write();
         let Some(leaf) = index.get_mut(filter) else { return false };
-        let Some(old) = leaf.subscribers.remove(client) else { return false };
-        leaf.durable -= u32::from(old.durable);
-        if leaf.counts() == [0, 0] {
+        let removed = match share {
+            Some(name) => leaf.leave(name, client),
+            None => leaf.unsubscribe(client),
+        };
+        if leaf.is_empty() {
             index.remove(filter);
         }
-        true
+        removed
     }
 
-    /// How many subscribers a filter has, by class: without and with a durable session.
+    /// How many plain subscribers a filter has, by class: without and with a durable session.
     pub(super) fn counts(&self, filter: &TopicFilter) -> [usize; 2] {
         self.index.read().get(filter).map_or([0, 0], Leaf::counts)
     }
 
-    /// Every client with a matching subscription, once [MQTT5-3.3.4-2]. What the `publisher` has asked for with
-    /// No Local counts for nothing here [MQTT5-3.8.3-3].
-    pub(super) fn targets(&self, topic: TopicRef<'_>, publisher: Option<&str>) -> SmallVec<[Target; 4]> {
-        let mut targets: SmallVec<[Target; 4]> = SmallVec::new();
+    /// Everybody who gets the message, once [MQTT5-3.3.4-2]. What the publisher has asked for with No Local
+    /// counts for nothing here [MQTT5-3.8.3-3].
+    pub(super) fn targets(&self, publication: &Publication<'_>) -> Targets {
+        let mut targets = Targets::default();
         let mut leaves = 0;
-        self.index.read().for_each_match(topic, |leaf| {
+        self.index.read().for_each_match(publication.topic, |leaf| {
             leaves += 1;
             leaf.subscribers.for_each(|subscriber| {
-                let is_own =
-                    subscriber.options.no_local && publisher == Some(subscriber.client.id().as_str());
+                let is_own = subscriber.options.no_local
+                    && publication.publisher == Some(subscriber.client.id().as_str());
                 if !is_own {
-                    targets.push(Target::new(subscriber));
+                    targets.plain.push(Target::new(subscriber));
                 }
             });
+            if let Some(groups) = &leaf.groups {
+                groups.choose(self.chooser, publication, |target| targets.shared.push(target));
+            }
         });
         if leaves > 1 {
-            merge(&mut targets);
+            merge(&mut targets.plain);
         }
         targets
+    }
+
+    /// The member of one shared subscription that gets the message; `None` when there are no members.
+    pub(super) fn choose(
+        &self,
+        share: &SubscriptionFilter,
+        publication: &Publication<'_>,
+    ) -> Option<SharedTarget> {
+        let index = self.index.read();
+        let groups = index.get(&share.filter)?.groups.as_ref()?;
+        groups.choose_of(share.share.as_ref()?, self.chooser, publication)
+    }
+
+    /// All members of a shared subscription.
+    pub(super) fn members(&self, share: &SubscriptionFilter) -> Vec<Target> {
+        self.with_members(share, |members| members.iter().map(Target::new).collect())
+    }
+
+    pub(super) fn has_members(&self, share: &SubscriptionFilter) -> bool {
+        self.with_members(share, |members| !members.is_empty())
+    }
+
+    pub(super) fn for_each_connected(&self, share: &SubscriptionFilter, act: impl FnMut(&Client)) {
+        self.with_members(share, |members| {
+            let clients = members.iter().map(|member| &*member.client);
+            clients.filter(|client| client.standing().is_connected).for_each(act);
+        });
+    }
+
+    /// The members of a shared subscription that are away while messages wait for them.
+    pub(super) fn away_with_messages(&self, share: &SubscriptionFilter) -> Vec<Arc<Client>> {
+        let is_wanted = |client: &Client| {
+            let standing = client.standing();
+            !standing.is_connected && standing.load > 0
+        };
+        self.with_members(share, |members| {
+            let clients = members.iter().map(|member| &member.client);
+            clients.filter(|client| is_wanted(client)).cloned().collect()
+        })
+    }
+
+    fn with_members<T>(&self, share: &SubscriptionFilter, act: impl FnOnce(&[Subscriber]) -> T) -> T {
+        let index = self.index.read();
+        let groups = index.get(&share.filter).and_then(|leaf| leaf.groups.as_ref());
+        act(match (groups, &share.share) {
+            (Some(groups), Some(name)) => groups.members(name),
+            _ => &[],
+        })
     }
 }
 
@@ -121,8 +195,15 @@ fn merge(targets: &mut SmallVec<[Target; 4]>) {
     });
 }
 
+impl Targets {
+    /// The number of copies.
+    pub(super) fn len(&self) -> usize {
+        self.plain.len() + self.shared.len()
+    }
+}
+
 impl Target {
-    fn new(subscriber: &Subscriber) -> Self {
+    pub(super) fn new(subscriber: &Subscriber) -> Self {
         let client = Arc::clone(&subscriber.client);
         Self { client, options: subscriber.options, ids: subscriber.id.into_iter().collect() }
     }
@@ -132,6 +213,25 @@ impl Leaf {
     fn counts(&self) -> [usize; 2] {
         let durable = self.durable as usize;
         [self.subscribers.len() - durable, durable]
+    }
+
+    fn is_empty(&self) -> bool {
+        self.subscribers.len() == 0 && self.groups.is_none()
+    }
+
+    fn unsubscribe(&mut self, client: &Arc<Client>) -> bool {
+        let Some(old) = self.subscribers.remove(client) else { return false };
+        self.durable -= u32::from(old.durable);
+        true
+    }
+
+    fn leave(&mut self, name: &ShareName, client: &Arc<Client>) -> bool {
+        let Some(groups) = &mut self.groups else { return false };
+        let was_member = groups.remove(name, client);
+        if groups.is_empty() {
+            self.groups = None;
+        }
+        was_member
     }
 }
 
@@ -193,6 +293,6 @@ impl Subscribers {
 }
 
 /// A client's identity while it is alive: its address.
-fn key(client: &Arc<Client>) -> usize {
+pub(super) fn key(client: &Arc<Client>) -> usize {
     Arc::as_ptr(client) as usize
 }

@@ -37,6 +37,15 @@ pub(super) enum Input {
     Woken,
 }
 
+/// What the owner of a connection waits for beside a wake-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Wants {
+    /// Something to read.
+    pub(super) bytes: bool,
+    /// Room in the socket.
+    pub(super) room: bool,
+}
+
 impl Connection {
     pub(super) fn new(stream: TcpStream, metrics: Arc<Metrics>, now_ms: u64, silence_max_ms: u32) -> Self {
         Self {
@@ -50,15 +59,18 @@ impl Connection {
         }
     }
 
-    /// Waits for the next input; for room in the socket only when `wants_room`.
-    pub(super) async fn next(&self, wants_room: bool) -> Input {
+    /// Waits for the next input that is wanted; a wake-up always is.
+    pub(super) async fn next(&self, wants: Wants) -> Input {
         poll_fn(|context| {
             self.owner.register(context.waker());
             if self.woken.swap(false, Ordering::AcqRel) {
                 return Poll::Ready(Input::Woken);
             }
-            if wants_room && self.stream.poll_write_ready(context).is_ready() {
+            if wants.room && self.stream.poll_write_ready(context).is_ready() {
                 return Poll::Ready(Input::Writable);
+            }
+            if !wants.bytes {
+                return Poll::Pending;
             }
             // A failed poll shows at the next read.
             self.stream.poll_read_ready(context).map(|_| Input::Readable)

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tracing::debug;
 
 use super::Shared;
-use super::connection::{Connection, Input};
+use super::connection::{Connection, Input, Wants};
 use crate::broker::{Admission, Attached, Burst, Candidate, Duty, PasswordCheck, Wire};
 use crate::codec::{
     self, ConnAck, ConnAckProperties, Connect, DecodeError, Packet, ProtocolVersion, ReasonCode,
@@ -88,10 +88,13 @@ impl Conversation {
                 return end;
             }
             let duty = self.attached().map_or(Duty::Wait, |it| it.client.duty(it.generation));
-            if duty == Duty::Close {
-                return End::Ours;
-            }
-            match self.connection.next(duty == Duty::AwaitRoom).await {
+            let wants = match duty {
+                Duty::Close => return End::Ours,
+                Duty::Wait => Wants { bytes: true, room: false },
+                Duty::AwaitRoom => Wants { bytes: true, room: true },
+                Duty::AwaitRoomOnly => Wants { bytes: false, room: true },
+            };
+            match self.connection.next(wants).await {
                 Input::Readable => {
                     if let Err(end) = self.in_burst(Self::read_burst) {
                         return end;
@@ -152,10 +155,6 @@ impl Conversation {
 
     /// Reads and handles what is there.
     fn read_burst(&mut self, now: Instant, burst: &mut Burst) -> Result<(), End> {
-        if self.attached().is_some() {
-            // Until then the time for the CONNECT runs, whatever comes.
-            self.connection.on_heard(self.shared.ms(now));
-        }
         SCRATCH.with_borrow_mut(|scratch| self.read_all(now, scratch, burst))
     }
 
@@ -205,7 +204,14 @@ impl Conversation {
             };
             let header = match codec::peek(&bytes[used..], size_max) {
                 Ok(Some(header)) if used + header.total_len <= bytes.len() => header,
-                Ok(_) => return Ok(used),
+                Ok(_) => {
+                    // Whole packets count, not bytes: a client that trickles is as good as silent, and one that
+                    // has not sent its CONNECT is not heard at all.
+                    if used > 0 && self.attached().is_some() {
+                        self.connection.on_heard(self.shared.ms(now));
+                    }
+                    return Ok(used);
+                }
                 Err(error) => return Err(self.on_malformed(&bytes[used..], &error)),
             };
             let frame = &bytes[used..used + header.total_len];
@@ -372,7 +378,9 @@ async fn linger(connection: &Connection) {
             match connection.try_read(&mut scratch) {
                 Ok(0) => return,
                 Ok(read) => bytes += read,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => _ = connection.next(false).await,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    _ = connection.next(Wants { bytes: true, room: false }).await;
+                }
                 Err(_) => return,
             }
         }

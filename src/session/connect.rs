@@ -54,7 +54,7 @@ impl Expiry {
         self != Self::AtClose
     }
 
-    /// What a DISCONNECT asks for: `None` when it may not (from zero to more, [MQTT5-3.14.2-2]).
+    /// What a DISCONNECT asks for: `None` when it may not (from zero to more, section 3.14.2.2.2).
     pub(super) fn changed_to(self, seconds: u32, max: Option<Duration>) -> Option<Self> {
         if self == Self::AtClose && seconds != 0 {
             return None;
@@ -186,7 +186,7 @@ impl Negotiated {
                 topic_alias_maximum: Some(settings.topic_alias_maximum).filter(|max| *max != 0),
                 server_keep_alive: self.keep_alive_changed.then_some(self.keep_alive),
                 retain_available: (!settings.retain_available).then_some(false),
-                shared_subscription_available: Some(false),
+                shared_subscription_available: (!settings.shared_available).then_some(false),
                 authentication_method: self.method(),
                 authentication_data: last_data.filter(|data| !data.is_empty()),
                 ..ConnAckProperties::default()

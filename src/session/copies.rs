@@ -39,6 +39,13 @@ impl<'a> Copies<'a> {
         Self { publication, now, expected, message: None, frames: [None, None, None, None] }
     }
 
+    /// One copy of a message that is kept already.
+    #[must_use]
+    pub fn of(message: &'a Arc<Message>, now: Instant) -> Self {
+        let copies = Self::new(message.publication(), now, 1);
+        Self { message: Some(Arc::clone(message)), ..copies }
+    }
+
     /// The message that is being copied.
     #[must_use]
     pub fn publication(&self) -> &Publication<'a> {

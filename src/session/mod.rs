@@ -12,6 +12,7 @@ mod inbound;
 mod outbound;
 mod outbox;
 mod settings;
+mod shared;
 #[cfg(test)]
 mod tests;
 mod will;
@@ -27,6 +28,7 @@ pub use inbound::Incoming;
 pub use outbound::Delivery;
 pub use outbox::{Outbox, Tally};
 pub use settings::Settings;
+pub use shared::Room;
 pub use will::Will;
 
 use crate::codec::{
@@ -370,8 +372,9 @@ impl Session {
         out: &mut Outbox,
     ) -> bool {
         let Some(connected) = &self.connected else { return false };
-        // The flag is set whatever the subscription says: this is a retained message [MQTT5-3.3.1-8].
-        let delivery = Delivery { qos_max, retain: true, subscription_ids };
+        // The flag is set whatever the subscription says: this is a retained message
+        // (section 3.3.1.3) [MQTT311-3.3.1-8].
+        let delivery = Delivery { qos_max, retain: true, subscription_ids, share: None };
         self.outbound.deliver_retained(now, message, &delivery, &connected.window, &self.settings, out)
     }
 
@@ -440,25 +443,32 @@ impl Session {
     }
 
     fn on_subscribe<'a>(&self, subscribe: &Subscribe<'_>) -> Result<Request<'a>, ReasonCode> {
-        let entries = subscribe.filters.iter();
-        let parsed: Vec<_> =
-            entries.map(|entry| (SubscriptionFilter::parse(entry.filter), entry.options)).collect();
-        let is_shared =
-            |filter: &Result<SubscriptionFilter, _>| matches!(filter, Ok(filter) if filter.share.is_some());
-        if parsed.iter().any(|(filter, options)| options.no_local && is_shared(filter)) {
-            return Err(ReasonCode::ProtocolError); // [MQTT5-3.8.3-4]
+        let mut filters = Vec::with_capacity(subscribe.filters.len());
+        for entry in &subscribe.filters {
+            let filter = self.filter(entry.filter);
+            let is_shared = filter.as_ref().is_ok_and(|filter| filter.share.is_some());
+            if is_shared && entry.options.no_local {
+                // [MQTT5-3.8.3-4]
+                return Err(ReasonCode::ProtocolError);
+            }
+            let is_refused = is_shared && !self.settings.shared_available;
+            filters.push(match filter {
+                Ok(_) if is_refused => Err(ReasonCode::SharedSubscriptionsNotSupported),
+                Ok(filter) => {
+                    Ok(Subscription { filter, options: entry.options, id: subscribe.subscription_id })
+                }
+                Err(reason) => Err(reason),
+            });
         }
-        let filters = parsed.into_iter().map(|(filter, options)| {
-            let filter = filter.map_err(|_| ReasonCode::TopicFilterInvalid)?;
-            if filter.filter.as_str().split('/').count() > self.settings.topic_levels_max {
-                return Err(ReasonCode::TopicFilterInvalid);
-            }
-            if filter.share.is_some() {
-                return Err(ReasonCode::SharedSubscriptionsNotSupported);
-            }
-            Ok(Subscription { filter, options, id: subscribe.subscription_id })
-        });
-        Ok(Request::Subscribe { packet_id: subscribe.packet_id, filters: filters.collect() })
+        Ok(Request::Subscribe { packet_id: subscribe.packet_id, filters })
+    }
+
+    fn filter(&self, text: &str) -> Result<SubscriptionFilter, ReasonCode> {
+        let filter = SubscriptionFilter::parse(text).map_err(|_| ReasonCode::TopicFilterInvalid)?;
+        if filter.filter.as_str().split('/').count() > self.settings.topic_levels_max {
+            return Err(ReasonCode::TopicFilterInvalid);
+        }
+        Ok(filter)
     }
 
     fn on_disconnect<'a>(&mut self, disconnect: &Disconnect<'_>) -> Result<Request<'a>, ReasonCode> {

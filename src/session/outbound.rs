@@ -7,8 +7,10 @@ use std::time::Instant;
 use super::copies::{Address, Copies, encode_message, is_expired, message_len};
 use super::outbox::Outbox;
 use super::settings::Settings;
+use super::shared::Room;
 use crate::codec::{Packet, PacketId, ProtocolVersion, PubRel, Qos, ReasonCode, UserProperties};
 use crate::message::Message;
+use crate::topic::SubscriptionFilter;
 
 /// How a subscription wants its copy.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +21,8 @@ pub struct Delivery<'a> {
     pub retain: bool,
     /// The identifiers of all matching subscriptions that have one [MQTT5-3.3.4-3].
     pub subscription_ids: &'a [u32],
+    /// The shared subscription by which the client was chosen, if it was.
+    pub share: Option<&'a Arc<SubscriptionFilter>>,
 }
 
 /// The limits of the present connection.
@@ -36,6 +40,8 @@ struct Pending {
     qos: Qos,
     retain: bool,
     subscription_ids: Option<Box<[u32]>>,
+    /// Whose members may get it instead.
+    share: Option<Arc<SubscriptionFilter>>,
 }
 
 /// How far a QoS 1 or 2 delivery has come.
@@ -75,6 +81,67 @@ impl Outbound {
         self.queue.len() + unacknowledged.count()
     }
 
+    /// Messages and releases that wait or are unacknowledged, without counting them.
+    pub(super) fn load(&self) -> usize {
+        self.queue.len() + self.inflight.len()
+    }
+
+    /// Where [`Outbound::deliver`] would put one more message.
+    pub(super) fn room(
+        &self,
+        qos: Qos,
+        bytes: usize,
+        window: Option<&Window>,
+        settings: &Settings,
+        out: &Outbox,
+    ) -> Room {
+        if qos == Qos::AtMostOnce {
+            let is_sent = window.is_some() && out.len() < settings.outbox_bytes_max;
+            return if is_sent { Room::Now } else { Room::Full };
+        }
+        match window {
+            Some(window) if self.is_open(window, settings, out) => Room::Now,
+            _ if !self.queue_takes(bytes, settings) => Room::Full,
+            Some(_) => Room::Queue,
+            None => Room::Away,
+        }
+    }
+
+    pub(super) fn take_waiting(&mut self, share: &SubscriptionFilter) -> Vec<Arc<Message>> {
+        let taken = self.take_queued(|of| of == share);
+        taken.into_iter().map(|(_, message)| message).collect()
+    }
+
+    pub(super) fn take_shared(&mut self) -> Vec<(Arc<SubscriptionFilter>, Arc<Message>)> {
+        let mut taken = Vec::new();
+        self.inflight.retain(|entry| {
+            let Stage::Published(Pending { message, qos: Qos::AtLeastOnce, share: Some(share), .. }) =
+                &entry.stage
+            else {
+                return true;
+            };
+            taken.push((Arc::clone(share), Arc::clone(message)));
+            false
+        });
+        self.sent = self.inflight.iter().filter(|entry| entry.sent).count();
+        taken.extend(self.take_queued(|_| true));
+        taken
+    }
+
+    fn take_queued(
+        &mut self,
+        wanted: impl Fn(&SubscriptionFilter) -> bool,
+    ) -> Vec<(Arc<SubscriptionFilter>, Arc<Message>)> {
+        let mut taken = Vec::new();
+        self.queue.retain_mut(|pending| {
+            let Some(share) = pending.share.take_if(|share| wanted(share)) else { return true };
+            self.queue_bytes -= pending.message.bytes();
+            taken.push((share, Arc::clone(&pending.message)));
+            false
+        });
+        taken
+    }
+
     /// A new connection: everything unacknowledged is sent again, in the original order [MQTT5-4.4.0-1].
     pub(super) fn on_connected(&mut self) {
         self.inflight.iter_mut().for_each(|entry| entry.sent = false);
@@ -96,10 +163,7 @@ impl Outbound {
             deliver_at_most_once(copies, delivery, window, settings, out);
             return;
         }
-        let open = window.filter(|window| {
-            self.queue.is_empty() && self.has_room(window) && out.len() < settings.outbox_bytes_max
-        });
-        let Some(window) = open else {
+        let Some(window) = window.filter(|window| self.is_open(window, settings, out)) else {
             self.enqueue(copies, qos, delivery, settings, out);
             return;
         };
@@ -252,9 +316,7 @@ impl Outbound {
     ) {
         let message = copies.message();
         let bytes = message.bytes();
-        let full =
-            self.queue.len() >= settings.queue_len_max || self.queue_bytes + bytes > settings.queue_bytes_max;
-        if full {
+        if !self.queue_takes(bytes, settings) {
             out.tally.queue_full += 1;
             return;
         }
@@ -262,8 +324,19 @@ impl Outbound {
         self.queue.push_back(Pending::new(message, qos, delivery));
     }
 
+    /// Whether a new QoS 1 or 2 message is sent at once.
+    fn is_open(&self, window: &Window, settings: &Settings, out: &Outbox) -> bool {
+        // What an earlier connection left unacknowledged comes first.
+        let is_next = self.queue.is_empty() && self.sent == self.inflight.len();
+        is_next && self.has_room(window) && out.len() < settings.outbox_bytes_max
+    }
+
     fn has_room(&self, window: &Window) -> bool {
         self.sent < usize::from(window.inflight_max)
+    }
+
+    fn queue_takes(&self, bytes: usize, settings: &Settings) -> bool {
+        self.queue.len() < settings.queue_len_max && self.queue_bytes + bytes <= settings.queue_bytes_max
     }
 
     /// The next Packet Identifier that is not in use [MQTT5-2.2.1-4]. One is free: the window is narrower than
@@ -289,7 +362,7 @@ impl Pending {
     fn new(message: Arc<Message>, qos: Qos, delivery: &Delivery<'_>) -> Self {
         let ids = delivery.subscription_ids;
         let subscription_ids = (!ids.is_empty()).then(|| ids.into());
-        Self { message, qos, retain: delivery.retain, subscription_ids }
+        Self { message, qos, retain: delivery.retain, subscription_ids, share: delivery.share.cloned() }
     }
 
     /// Appends the PUBLISH. False, and counted, when the message cannot be sent any more.
@@ -311,6 +384,21 @@ impl Pending {
         }
         sent
     }
+}
+
+/// Whether the client takes a packet of this size.
+pub(super) fn fits(copies: &Copies<'_>, qos: Qos, delivery: &Delivery<'_>, window: &Window) -> bool {
+    if window.packet_size_max == u32::MAX {
+        return true;
+    }
+    let address = Address {
+        version: window.version,
+        qos,
+        retain: delivery.retain,
+        packet_id: (qos != Qos::AtMostOnce).then_some(PacketId::MAX),
+        subscription_ids: delivery.subscription_ids,
+    };
+    copies.encoded_len(&address) <= window.packet_size_max as usize
 }
 
 fn deliver_at_most_once(

@@ -35,6 +35,8 @@ pub struct Settings {
     pub client_id_len_max: usize,
     /// Whether messages may be retained; if not, clients are told so [MQTT5-3.2.2.3.5].
     pub retain_available: bool,
+    /// Whether shared subscriptions are taken; if not, clients are told so [MQTT5-3.2.2.3.13].
+    pub shared_available: bool,
 }
 
 impl Default for Settings {
@@ -53,6 +55,7 @@ impl Default for Settings {
             topic_levels_max: 128,
             client_id_len_max: 256,
             retain_available: true,
+            shared_available: true,
         }
     }
 }

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use super::retained::{Replay, Turn};
 use super::standing::{Notice, Standing};
+use crate::auth::Exchange;
 use crate::codec::{Qos, ReasonCode};
 use crate::metrics::{DropReason, Metrics};
 use crate::session::{ClientId, Closing, Copies, Delivery, Farewell, Outbox, Room, Session, Tally, Will};
@@ -47,6 +48,8 @@ pub struct Client {
 pub(super) struct State {
     pub(super) session: Session,
     pub(super) generation: Generation,
+    /// The client of the present connection is authenticating again.
+    pub(super) exchange: Option<Box<dyn Exchange>>,
     wire: Option<Arc<dyn Wire>>,
     outbox: Outbox,
     output: Output,
@@ -104,6 +107,7 @@ impl Client {
     pub(super) fn new(session: Session, outbox_bytes_max: usize) -> Self {
         let state = State {
             generation: Generation(0),
+            exchange: None,
             wire: None,
             outbox: Outbox::default(),
             output: Output::Idle,
@@ -336,6 +340,7 @@ impl State {
     /// Gives the session a new connection. The old one, if there is one, must have been detached.
     pub(super) fn attach(&mut self, wire: Arc<dyn Wire>) -> Generation {
         self.generation = Generation(self.generation.0 + 1);
+        self.exchange = None;
         self.wire = Some(wire);
         self.outbox.clear();
         self.output = Output::Idle;
@@ -362,6 +367,7 @@ impl State {
             _ = write_all(&*wire, &self.outbox.take());
         }
         self.outbox.clear();
+        self.exchange = None;
         self.generation = Generation(self.generation.0 + 1);
         wire.wake();
         farewell

@@ -11,8 +11,7 @@ use super::Broker;
 use super::client::{Client, Generation, Wire, count};
 use super::publish::Burst;
 use super::timers::Due;
-use crate::auth::Denied;
-use crate::codec::{Connect, ReasonCode};
+use crate::codec::ReasonCode;
 use crate::metrics::DropReason;
 use crate::session::{Closing, Farewell, Negotiated, Session, Will};
 
@@ -25,21 +24,6 @@ pub struct Attached {
 }
 
 impl Broker {
-    /// Decides on a CONNECT. `random` names a client that came without a Client Identifier.
-    ///
-    /// # Errors
-    /// The reason code of the CONNACK that refuses it.
-    pub fn negotiate(&self, connect: &Connect<'_>, random: u128) -> Result<Negotiated, ReasonCode> {
-        if self.stopping.load(Ordering::Relaxed) {
-            return Err(ReasonCode::ServerUnavailable);
-        }
-        self.authenticator.authenticate(connect.user_name).map_err(|denied| match denied {
-            Denied::BadCredentials => ReasonCode::BadUserNameOrPassword,
-            Denied::Anonymous => ReasonCode::NotAuthorized,
-        })?;
-        Negotiated::new(connect, &self.session_settings, random)
-    }
-
     /// Gives an accepted client its session and appends CONNACK and what it had not acknowledged. An older
     /// connection of the same client is closed with 0x8E [MQTT5-3.1.4-3].
     pub fn connect(

@@ -3,6 +3,7 @@
 //! The broker is called by connections (packets in) and by the cluster (messages of peers in). It holds one
 //! lock at a time, writes to sockets only what they take at once, and never waits.
 
+mod admission;
 mod client;
 mod connect;
 mod dispatch;
@@ -28,11 +29,13 @@ use dashmap::DashMap;
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
+pub use admission::{Admission, Candidate};
 pub use client::{Client, Duty, Generation, Wire};
 pub use connect::Attached;
 pub use publish::Burst;
 
 use crate::auth::Authenticator;
+pub use crate::auth::{PasswordCheck, UserName};
 use crate::cluster::{Cluster, Inbound, InboundBurst, NodeId};
 use crate::codec::{Packet, PublishProperties, ReasonCode};
 use crate::message::{MessageId, Publication};
@@ -139,6 +142,9 @@ impl Broker {
             Ok(Request::Unsubscribe { packet_id, filters }) => {
                 self.unsubscribe(now, client, generation, packet_id, filters, burst);
                 Ok(())
+            }
+            Ok(Request::Authenticate { method, begins, data }) => {
+                self.authenticate_again(client, generation, method, begins, data)
             }
             Ok(Request::Disconnect) => Err(Gone),
             Err(reason) => {

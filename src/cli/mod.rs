@@ -8,6 +8,8 @@ mod demo;
 mod logging;
 mod manual;
 mod message;
+mod passwd;
+mod prompt;
 mod publish;
 mod serve;
 mod signal;
@@ -48,6 +50,8 @@ enum Command {
     Pub(publish::Arguments),
     /// Subscribe, and print the messages that arrive
     Sub(subscribe::Arguments),
+    /// Set or remove a user's password in a file of credentials
+    Passwd(passwd::Arguments),
     /// Ask a node about its cluster
     Cluster(cluster::Arguments),
     /// Print the completions for a shell
@@ -81,6 +85,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Pub(arguments) => publish::run(&arguments),
         Command::Sub(arguments) => subscribe::run(&arguments),
+        Command::Passwd(arguments) => passwd::run(&arguments),
         Command::Cluster(arguments) => cluster::run(&arguments),
         Command::Completions(arguments) => manual::completions(&arguments, &mut Arguments::command()),
         Command::Man(arguments) => manual::man(&arguments, Arguments::command()),

@@ -172,7 +172,7 @@ struct Draft {
     session: crate::session::Settings,
     broker: crate::broker::Settings,
     listeners: listener::Listeners,
-    allow_anonymous: Option<bool>,
+    auth: listener::AuthDraft,
     http: (crate::http::Settings, section::Place),
     log: log::Settings,
 }
@@ -189,15 +189,15 @@ impl Draft {
         let session = mqtt::read(reader)?;
         let broker = mqtt::read_broker(reader)?;
         let listeners = listener::read(reader)?;
-        let allow_anonymous = listener::read_allow_anonymous(reader)?;
+        let auth = listener::read_auth(reader)?;
         let http = listener::read_http(reader)?;
         let log = log::read(reader)?;
-        Ok(Self { data_dir, node_name, cluster, session, broker, listeners, allow_anonymous, http, log })
+        Ok(Self { data_dir, node_name, cluster, session, broker, listeners, auth, http, log })
     }
 
     /// Checks what the values must agree on.
     fn settle(self, host_name: Option<String>) -> Result<Config, ConfigError> {
-        let auth = self.listeners.settle_auth(self.allow_anonymous)?;
+        let auth = self.listeners.settle_auth(self.auth)?;
         let mut ports = vec![(&self.http.1, self.http.0.bind)];
         ports.extend(self.cluster.as_ref().map(cluster::Draft::listen));
         let server = self.listeners.settle(&ports)?;

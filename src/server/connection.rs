@@ -78,6 +78,15 @@ impl Connection {
         .await
     }
 
+    /// Waits until time is up; neither reads nor looks at anything else.
+    pub(super) async fn overdue(&self) {
+        poll_fn(|context| {
+            self.owner.register(context.waker());
+            if self.is_overdue() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
     /// Reads without waiting.
     pub(super) fn try_read(&self, into: &mut [u8]) -> io::Result<usize> {
         let read = self.stream.try_read(into)?;

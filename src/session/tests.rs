@@ -170,6 +170,7 @@ fn names(requests: &Result<Request<'_>, ReasonCode>) -> &'static str {
         Ok(Request::Publish(_)) => "publish",
         Ok(Request::Subscribe { .. }) => "subscribe",
         Ok(Request::Unsubscribe { .. }) => "unsubscribe",
+        Ok(Request::Authenticate { .. }) => "authenticate",
         Ok(Request::Disconnect) => "disconnect",
         Err(_) => "error",
     }

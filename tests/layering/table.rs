@@ -35,8 +35,9 @@ const SETTINGS: &[&str] = &["*Settings", "Listener", "Secret", "SharedStrategy",
 pub(crate) const TABLE: &[Row] = &[
     row("main", &[all("cli")], false),
     row("lib", &[], false),
-    // Its own MQTT client tools (pub, sub, bench) speak the protocol without a broker.
-    row("cli", &[all("node"), all("config"), all("codec"), all("topic"), all("net")], true),
+    // Its own MQTT client tools (pub, sub, bench) speak the protocol without a broker, and `passwd` changes the
+    // file of credentials without a node.
+    row("cli", &[all("node"), all("config"), all("auth"), all("codec"), all("topic"), all("net")], true),
     // The composition root: the one place that wires everything.
     row(
         "node",

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use super::super::*;
-use crate::auth;
+use crate::auth::Authenticator;
 use crate::codec::{
     Connect, ConnectProperties, ProtocolVersion, Publish, Qos, RetainHandling, Subscribe, SubscribeFilter,
     SubscribeOptions, UserProperties, peek,
@@ -63,7 +63,7 @@ struct Peer {
 impl Case {
     fn new() -> Self {
         let sessions = session::Settings { outbox_bytes_max: OUTBOX_BYTES_MAX, ..Default::default() };
-        let authenticator = Authenticator::new(auth::Settings::default());
+        let authenticator = Authenticator::with_credentials(true, None);
         let broker =
             Broker::new(Settings::default(), sessions, authenticator, Arc::new(Metrics::new()), None);
         Self { broker: Arc::new(broker), now: clock::now() }
@@ -97,7 +97,7 @@ impl Case {
             retain_handling: RetainHandling::SendAlways,
         };
         let packet_id = crate::codec::PacketId::new(1).unwrap();
-        let filters = vec![SubscribeFilter { filter, options }].into();
+        let filters = vec![SubscribeFilter { filter, options }];
         let user = UserProperties::default();
         self.send(peer, Packet::Subscribe(Subscribe { packet_id, subscription_id: None, user, filters }));
     }

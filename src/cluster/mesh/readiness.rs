@@ -32,6 +32,11 @@ impl Mesh {
             .all(|link| link.has_said_bye() && link.outbox.with(|buffer| buffer.unacked()) == 0)
     }
 
+    /// Whether seeds have had their time to answer.
+    pub(in crate::cluster) fn is_grace_over(&self) -> bool {
+        self.settings.join_grace <= now().saturating_duration_since(self.started_at)
+    }
+
     /// Whether this node has caught up with the cluster. Once it has, it stays ready until it leaves: a later
     /// partition is no reason to turn clients away, since both sides serve.
     pub(in crate::cluster) fn is_ready(&self, seeds_are_known: bool) -> bool {
@@ -41,7 +46,7 @@ impl Mesh {
         if self.was_ready.load(Ordering::Acquire) {
             return true;
         }
-        let grace_is_over = self.settings.join_grace <= now().saturating_duration_since(self.started_at);
+        let grace_is_over = self.is_grace_over();
         let state = self.state.lock();
         let is_ready = (seeds_are_known && state.peers.all_synced())
             || (grace_is_over && state.peers.none_half_synced());

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use flockmq::auth::{self, Authenticator};
-use flockmq::broker::{Attached, Broker, Burst, Duty, Settings, Wire};
+use flockmq::broker::{Admission, Attached, Broker, Burst, Duty, Settings, Wire};
 use flockmq::codec::{self, Packet, ProtocolVersion};
 use flockmq::metrics::Metrics;
 use flockmq::net::clock;
@@ -78,7 +78,7 @@ pub(super) struct Subject {
 impl Subject {
     pub(super) fn new() -> Self {
         let settings = Settings { sys_interval: Duration::ZERO, ..Settings::default() };
-        let authenticator = Authenticator::new(auth::Settings::default());
+        let authenticator = Authenticator::new(&auth::Settings::default()).expect("no file to read");
         let metrics = Arc::new(Metrics::new());
         let broker = Broker::new(settings, session::Settings::default(), authenticator, metrics, None);
         Self {
@@ -132,7 +132,9 @@ impl Subject {
         let Ok(Packet::Connect(connect)) = codec::decode(ProtocolVersion::V5, bytes) else {
             panic!("the history's CONNECT does not decode")
         };
-        let negotiated = self.broker.negotiate(&connect, 0).expect("every history's CONNECT is fine");
+        let Ok(Admission::Granted(negotiated)) = self.broker.admit(&connect, 0) else {
+            panic!("every history's CONNECT is fine")
+        };
         let cable = Arc::new(Cable::default());
         let mut burst = Burst::default();
         let wire: Arc<dyn Wire> = Arc::clone(&cable) as Arc<dyn Wire>;

@@ -80,10 +80,13 @@ impl Broker {
     ) {
         let everybody = reach.acknowledged >= reach.peers;
         let note = (!everybody).then(|| format!("{} of {} peers", reach.acknowledged, reach.peers));
-        client.with_connection(generation, &self.metrics, |session, out| {
+        let answered = client.with_connection(generation, &self.metrics, |session, out| {
             let note = note.as_deref().map(|note| (REACH_PROPERTY, note));
-            session.on_subscribed(packet_id, codes, note, out);
+            session.on_subscribed(packet_id, codes, note, out)
         });
+        if let Some(Err(reason)) = answered {
+            self.refuse(client, generation, reason);
+        }
     }
 
     /// Makes one subscription.
@@ -152,9 +155,12 @@ impl Broker {
                 Err(code) => code,
             });
         }
-        client.with_connection(generation, &self.metrics, |session, out| {
-            session.on_unsubscribed(packet_id, &codes, out);
+        let answered = client.with_connection(generation, &self.metrics, |session, out| {
+            session.on_unsubscribed(packet_id, &codes, out)
         });
+        if let Some(Err(reason)) = answered {
+            self.refuse(client, generation, reason);
+        }
     }
 
     pub(super) fn remove_subscription(&self, client: &Arc<Client>, filter: &SubscriptionFilter) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::error::ConfigError;
-use super::kind::{Fit, boolean, bytes, duration, duration_or_never, integer, word};
+use super::kind::{Fit, boolean, bytes, duration, duration_or_never, integer, text, word};
 use super::section::Reader;
 use super::tree::Node;
 use crate::broker::{Settings as BrokerSettings, SharedStrategy};
@@ -19,6 +19,11 @@ pub(super) fn read(reader: &mut Reader) -> Result<Settings, ConfigError> {
     section.fill("max_inflight", integer(1..=u16::MAX), &mut settings.inflight_max)?;
     section.fill("max_queue", count(0..=10_000_000), &mut settings.queue_len_max)?;
     section.fill("max_queue_bytes", bytes(0..=1 << 40), &mut settings.queue_bytes_max)?;
+    section.fill(
+        "queue_drop",
+        word(&[("newest", false), ("oldest", true)]),
+        &mut settings.queue_drops_oldest,
+    )?;
     section.fill("max_outbox_bytes", bytes(4 << 10..=1 << 40), &mut settings.outbox_bytes_max)?;
     let expiry = Duration::ZERO..=Duration::from_secs(u64::from(u32::MAX) - 1);
     section.fill("session_expiry_max", duration_or_never(expiry), &mut settings.session_expiry_max)?;
@@ -26,6 +31,11 @@ pub(super) fn read(reader: &mut Reader) -> Result<Settings, ConfigError> {
     section.fill("max_keep_alive", integer(1..=u16::MAX), &mut settings.keep_alive_max)?;
     section.fill("max_packet_size", bytes(128..=PACKET_SIZE_MAX), &mut settings.packet_size_max)?;
     section.fill("topic_alias_maximum", integer(0..=u16::MAX), &mut settings.topic_alias_maximum)?;
+    section.fill("max_topic_aliases_made", integer(0..=u16::MAX), &mut settings.topic_aliases_made_max)?;
+    let mut information = String::new();
+    section.fill("response_information", text, &mut information)?;
+    settings.response_information = (!information.is_empty()).then(|| information.into());
+    section.fill("payload_format_check", boolean, &mut settings.payload_format_check)?;
     section.fill("max_subscriptions_per_client", count(1..=10_000_000), &mut settings.subscriptions_max)?;
     section.fill("max_topic_levels", count(1..=65_535), &mut settings.topic_levels_max)?;
     section.fill("max_client_id_len", count(23..=65_535), &mut settings.client_id_len_max)?;

@@ -60,13 +60,22 @@ pub(super) struct Conversation {
     connection: Arc<Connection>,
     stage: Stage,
     version: ProtocolVersion,
+    /// The largest packet that the client takes, once its CONNECT has said so.
+    client_packet_size_max: u32,
     /// The beginning of a packet that has not arrived completely.
     tail: Vec<u8>,
 }
 
 impl Conversation {
     pub(super) fn new(shared: Arc<Shared>, connection: Arc<Connection>) -> Self {
-        Self { shared, connection, stage: Stage::New, version: ProtocolVersion::V5, tail: Vec::new() }
+        Self {
+            shared,
+            connection,
+            stage: Stage::New,
+            version: ProtocolVersion::V5,
+            client_packet_size_max: u32::MAX,
+            tail: Vec::new(),
+        }
     }
 
     /// Talks until either side ends it.
@@ -147,7 +156,7 @@ impl Conversation {
         let granted = checked.and_then(|user| shared.broker.on_password_checked(*negotiated, user));
         let granted = granted.map_err(|reason| self.refuse_connect(reason))?;
         self.in_burst(|this, now, burst| {
-            this.attach(now, &granted, burst);
+            this.attach(now, &granted, burst)?;
             let bytes = std::mem::take(&mut this.tail);
             this.on_all_bytes(now, bytes, burst)
         })
@@ -252,6 +261,7 @@ impl Conversation {
 
     fn on_connect(&mut self, now: Instant, connect: &Connect<'_>, burst: &mut Burst) -> Result<(), End> {
         self.version = connect.version;
+        self.client_packet_size_max = connect.properties.packet_size_max.map_or(u32::MAX, |size| size.get());
         let admission = self.shared.broker.admit(connect, rand::random());
         self.on_admission(now, admission, burst)
     }
@@ -263,7 +273,7 @@ impl Conversation {
         burst: &mut Burst,
     ) -> Result<(), End> {
         match admission.map_err(|reason| self.refuse_connect(reason))? {
-            Admission::Granted(negotiated) => self.attach(now, &negotiated, burst),
+            Admission::Granted(negotiated) => self.attach(now, &negotiated, burst)?,
             Admission::Password(negotiated, check) => self.stage = Stage::Checking(negotiated, check),
             Admission::Challenged(candidate, packet) => {
                 self.stage = Stage::Proving(candidate);
@@ -277,8 +287,11 @@ impl Conversation {
         Ok(())
     }
 
-    /// Gives the client its session.
-    fn attach(&mut self, now: Instant, negotiated: &Negotiated, burst: &mut Burst) {
+    /// Gives the client its session, unless it takes too little to be told so [MQTT5-3.1.2-24].
+    fn attach(&mut self, now: Instant, negotiated: &Negotiated, burst: &mut Burst) -> Result<(), End> {
+        if !negotiated.connack_fits(self.shared.broker.session_settings()) {
+            return Err(self.refuse_connect(ReasonCode::PacketTooLarge));
+        }
         let wire: Arc<dyn Wire> = Arc::clone(&self.connection) as Arc<dyn Wire>;
         let attached = self.shared.broker.connect(now, negotiated, &wire, burst);
         let silence_max = negotiated.silence_max().map_or(0, |time| time.as_millis() as u32);
@@ -287,6 +300,7 @@ impl Conversation {
         self.shared.watch(&self.connection);
         debug!(client = %negotiated.client_id, user = ?negotiated.user, version = ?negotiated.version, "connected");
         self.stage = Stage::Attached(attached);
+        Ok(())
     }
 
     /// A packet that breaks the rules: the connection is closed, with the reason where the version has a way
@@ -324,7 +338,8 @@ impl Conversation {
         }
         let connack = ConnAck { session_present: false, reason, properties: ConnAckProperties::default() };
         let mut bytes = Vec::new();
-        if connack.encode(self.version, &mut bytes).is_ok() {
+        let encoded = connack.encode(self.version, &mut bytes);
+        if encoded.is_ok() && bytes.len() <= self.client_packet_size_max as usize {
             // The socket is empty, so a packet of a few bytes fits or the connection is broken.
             _ = self.connection.try_write(&bytes);
         }

@@ -85,7 +85,11 @@ pub struct Negotiated {
     /// Whether reason strings and user properties may be sent with more than PUBLISH, CONNACK and DISCONNECT
     /// [MQTT5-3.1.2-29].
     pub(super) problem_information: bool,
+    /// Aliases that the client takes.
+    pub(super) client_topic_alias_maximum: u16,
     pub(super) will: Option<Box<Will>>,
+    /// For a client that asks for it [MQTT5-3.1.2-28].
+    response_information: Option<String>,
     exchange: Option<Exchange>,
     assigned: bool,
     keep_alive_changed: bool,
@@ -115,7 +119,7 @@ impl Negotiated {
         if will.is_some_and(|will| will.qos > settings.qos_max) {
             return Err(ReasonCode::QosNotSupported); // [MQTT5-3.2.2-12]
         }
-        let will = will.map(|will| Will::new(will, settings.topic_levels_max)).transpose()?;
+        let will = will.map(|will| Will::new(will, settings)).transpose()?;
         let asked = match (connect.version, connect.clean_start) {
             (ProtocolVersion::V5, _) => properties.session_expiry.unwrap_or(0),
             (_, true) => 0,
@@ -127,6 +131,9 @@ impl Negotiated {
             ProtocolVersion::V5 => settings.keep_alive(connect.keep_alive),
             ProtocolVersion::V31 | ProtocolVersion::V311 => connect.keep_alive,
         };
+        let asks = properties.request_response_information == Some(true);
+        let information = settings.response_information.as_deref().filter(|_| asks);
+        let response_information = information.map(|text| text.replace("%c", client_id.as_str()));
         Ok(Self {
             version: connect.version,
             client_id,
@@ -137,7 +144,9 @@ impl Negotiated {
             client_receive_maximum: properties.receive_maximum.map_or(u16::MAX, NonZeroU16::get),
             client_packet_size_max: properties.packet_size_max.map_or(u32::MAX, |size| size.get()),
             problem_information: properties.request_problem_information.unwrap_or(true),
+            client_topic_alias_maximum: properties.topic_alias_maximum.unwrap_or(0),
             will: will.map(Box::new),
+            response_information,
             exchange: None,
             assigned,
             keep_alive_changed: keep_alive != connect.keep_alive,
@@ -175,8 +184,28 @@ impl Negotiated {
         (self.keep_alive != 0).then(|| Duration::from_millis(u64::from(self.keep_alive) * 1_500))
     }
 
+    /// Whether the CONNACK that accepts the client is no larger than it takes [MQTT5-3.1.2-24]. If not, it has to
+    /// be refused.
+    #[must_use]
+    pub fn connack_fits(&self, settings: &Settings) -> bool {
+        self.fits(&self.connack_without_information(settings, false))
+    }
+
+    fn fits(&self, connack: &ConnAck<'_>) -> bool {
+        connack.encoded_len(self.version).is_ok_and(|len| len <= self.client_packet_size_max as usize)
+    }
+
     /// The CONNACK that accepts it, with every limit that differs from the protocol's default.
     pub(super) fn connack(&self, settings: &Settings, session_present: bool) -> ConnAck<'_> {
+        let mut connack = self.connack_without_information(settings, session_present);
+        connack.properties.response_information = self.response_information.as_deref();
+        if !self.fits(&connack) {
+            connack.properties.response_information = None;
+        }
+        connack
+    }
+
+    fn connack_without_information(&self, settings: &Settings, session_present: bool) -> ConnAck<'_> {
         let receive_maximum = NonZeroU16::new(settings.receive_maximum).filter(|max| max.get() != u16::MAX);
         let last_data = self.exchange.as_ref().map(|exchange| exchange.last_data.as_slice());
         ConnAck {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::aliases::Alias;
 use crate::codec::{Outgoing, PacketId, ProtocolVersion, Qos};
 use crate::message::{Expired, Message, Publication};
 
@@ -30,6 +31,7 @@ pub(super) struct Address<'a> {
     pub(super) retain: bool,
     pub(super) packet_id: Option<PacketId>,
     pub(super) subscription_ids: &'a [u32],
+    pub(super) alias: Option<Alias>,
 }
 
 impl<'a> Copies<'a> {
@@ -64,7 +66,8 @@ impl<'a> Copies<'a> {
 
     /// Appends the PUBLISH packet for this client.
     pub(super) fn encode(&mut self, address: &Address<'_>, out: &mut Vec<u8>) {
-        let shareable = self.expected > 1 && address.subscription_ids.is_empty();
+        let is_plain = address.subscription_ids.is_empty() && address.alias.is_none();
+        let shareable = self.expected > 1 && is_plain;
         if !shareable {
             append(&outgoing(&self.publication, self.now, address, false), address.version, out);
             return;
@@ -136,15 +139,16 @@ fn outgoing<'a>(
     address: &Address<'a>,
     dup: bool,
 ) -> Outgoing<'a> {
+    let is_known = address.alias.is_some_and(|alias| alias.is_known);
     Outgoing {
         dup,
         qos: address.qos,
         retain: address.retain,
-        topic: publication.topic.as_str(),
+        topic: if is_known { "" } else { publication.topic.as_str() },
         packet_id: address.packet_id,
         // Counted down [MQTT5-3.3.2-6], a started second as a whole one.
         message_expiry: publication.remaining_expiry(now).map(|left| left.unwrap_or(0)),
-        topic_alias: None,
+        topic_alias: address.alias.map(|alias| alias.number),
         subscription_ids: address.subscription_ids,
         forwarded: publication.properties,
         payload: publication.payload,

@@ -6,7 +6,7 @@ use std::num::NonZeroU16;
 use std::time::{Duration, Instant};
 
 use super::settings::Settings;
-use crate::codec::{PacketId, ProtocolVersion, Publish, Qos, ReasonCode};
+use crate::codec::{PacketId, PayloadFormat, ProtocolVersion, Publish, Qos, ReasonCode};
 use crate::message::Publication;
 use crate::topic::{TopicName, TopicRef};
 
@@ -59,6 +59,19 @@ pub(super) fn check_response_topic(topic: Option<&str>) -> Result<(), ReasonCode
     }
 }
 
+/// Whether a payload that is called UTF-8 is so, where the node looks at it (section 3.3.2.3.2).
+pub(super) fn check_payload_format(
+    format: Option<PayloadFormat>,
+    payload: &[u8],
+    settings: &Settings,
+) -> Result<(), ReasonCode> {
+    let is_checked = settings.payload_format_check && format == Some(PayloadFormat::Utf8);
+    if is_checked && simdutf8::basic::from_utf8(payload).is_err() {
+        return Err(ReasonCode::PayloadFormatInvalid);
+    }
+    Ok(())
+}
+
 /// What a PUBLISH asks for.
 #[derive(Debug)]
 pub(super) enum Arrival<'a> {
@@ -66,6 +79,8 @@ pub(super) enum Arrival<'a> {
     New(Incoming<'a>),
     /// A QoS 2 message that was published already: acknowledge it again [MQTT5-4.3.3-10].
     Again(PacketId),
+    /// It is not taken: acknowledge it with this code, and that is the end of it.
+    Refused(PacketId, Qos, ReasonCode),
 }
 
 /// State of the direction from the client.
@@ -105,6 +120,10 @@ impl Inbound {
         }
         check_response_topic(properties.response_topic)?;
         let topic = self.topic(&publish, settings)?;
+        let format = check_payload_format(properties.payload_format, publish.payload, settings);
+        if publish.qos == Qos::AtMostOnce {
+            format?; // Nothing else would tell the client.
+        }
         if let Some(id) = publish.packet_id {
             if publish.qos == Qos::ExactlyOnce && self.unreleased.contains(&id) {
                 return Ok(Arrival::Again(id));
@@ -114,6 +133,9 @@ impl Inbound {
             if window_full && version == ProtocolVersion::V5 {
                 // [MQTT5-3.3.4-7]
                 return Err(ReasonCode::ReceiveMaximumExceeded);
+            }
+            if let Err(reason) = format {
+                return Ok(Arrival::Refused(id, publish.qos, reason));
             }
             match publish.qos {
                 Qos::ExactlyOnce => _ = self.unreleased.insert(id),

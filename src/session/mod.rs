@@ -4,6 +4,7 @@
 //! nothing and routes nothing itself: each packet leads to at most one [`Request`] to the driver, which
 //! answers with `on_published`, `on_subscribed` or `on_unsubscribed`.
 
+mod aliases;
 mod authentication;
 mod client_id;
 mod connect;
@@ -169,7 +170,8 @@ impl Session {
             said_goodbye: false,
         });
         self.inbound.on_connected();
-        self.outbound.on_connected();
+        let aliases_max = self.settings.topic_aliases_made_max.min(negotiated.client_topic_alias_maximum);
+        self.outbound.on_connected(aliases_max);
         self.pump(now, out);
     }
 
@@ -231,6 +233,7 @@ impl Session {
                 match self.inbound.on_publish(now, connected.version, publish, &self.settings)? {
                     Arrival::New(incoming) => return Ok(Request::Publish(incoming)),
                     Arrival::Again(id) => self.push(out, &Packet::PubRec(received(id, ReasonCode::Success))),
+                    Arrival::Refused(id, qos, reason) => self.push(out, &acknowledgement(id, qos, reason)),
                 }
             }
             Packet::PubAck(ack) => {
@@ -265,16 +268,7 @@ impl Session {
     /// acknowledgement all the same, since theirs have no code.
     pub fn on_published(&mut self, packet_id: PacketId, qos: Qos, reason: ReasonCode, out: &mut Outbox) {
         self.inbound.on_published(packet_id, qos, reason.is_error());
-        let packet = match qos {
-            Qos::ExactlyOnce => Packet::PubRec(received(packet_id, reason)),
-            _ => Packet::PubAck(PubAck {
-                packet_id,
-                reason,
-                reason_string: None,
-                user: UserProperties::default(),
-            }),
-        };
-        self.push(out, &packet);
+        self.push(out, &acknowledgement(packet_id, qos, reason));
     }
 
     /// Records a subscription that the node has made. True when the filter is new to the session.
@@ -301,28 +295,43 @@ impl Session {
     }
 
     /// The outcome of a [`Request::Subscribe`]; `note` is shown to MQTT 5 clients as a user property.
+    ///
+    /// # Errors
+    /// 0x95 when the client has asked for more answers than it takes in one packet: the connection must be closed
+    /// [MQTT5-3.1.2-24].
     pub fn on_subscribed(
         &mut self,
         packet_id: PacketId,
         codes: &[ReasonCode],
         note: Option<(&str, &str)>,
         out: &mut Outbox,
-    ) {
+    ) -> Result<(), ReasonCode> {
         let notes = note.map(|note| [note]);
         let notes: &[(&str, &str)] = match &notes {
             Some(notes) if self.shows_problems() => notes,
             _ => &[],
         };
-        let suback =
+        let with_note =
             SubAck { packet_id, reason_string: None, user: UserProperties::from(notes), codes: codes.into() };
-        self.push(out, &Packet::SubAck(suback));
+        let plain = SubAck { user: UserProperties::default(), ..with_note.clone() };
+        // [MQTT5-3.9.2-2]
+        self.push_if_it_fits(out, &Packet::SubAck(with_note))
+            .or_else(|_| self.push_if_it_fits(out, &Packet::SubAck(plain)))
     }
 
     /// The outcome of a [`Request::Unsubscribe`].
-    pub fn on_unsubscribed(&mut self, packet_id: PacketId, codes: &[ReasonCode], out: &mut Outbox) {
+    ///
+    /// # Errors
+    /// 0x95 as in [`Session::on_subscribed`].
+    pub fn on_unsubscribed(
+        &mut self,
+        packet_id: PacketId,
+        codes: &[ReasonCode],
+        out: &mut Outbox,
+    ) -> Result<(), ReasonCode> {
         let user = UserProperties::default();
         let unsuback = UnsubAck { packet_id, reason_string: None, user, codes: codes.into() };
-        self.push(out, &Packet::UnsubAck(unsuback));
+        self.push_if_it_fits(out, &Packet::UnsubAck(unsuback))
     }
 
     /// The outcome of a [`Request::Authenticate`] that was not denied: the client has proven itself again, or the
@@ -517,6 +526,17 @@ impl Session {
         }
     }
 
+    /// Appends a packet that may be larger than the client takes.
+    fn push_if_it_fits(&self, out: &mut Outbox, packet: &Packet<'_>) -> Result<(), ReasonCode> {
+        let Some(Connected { version, window, .. }) = &self.connected else { return Ok(()) };
+        let fits = packet.encoded_len(*version).is_ok_and(|len| len <= window.packet_size_max as usize);
+        if !fits {
+            return Err(ReasonCode::PacketTooLarge);
+        }
+        out.push(*version, packet);
+        Ok(())
+    }
+
     /// Appends a packet in the version of the present connection, none when there is no connection.
     fn push(&self, out: &mut Outbox, packet: &Packet<'_>) {
         if let Some(connected) = &self.connected {
@@ -555,6 +575,15 @@ fn is_said_by_clients(reason: ReasonCode) -> bool {
             | ReasonCode::AdministrativeAction
             | ReasonCode::PayloadFormatInvalid
     )
+}
+
+/// What answers a PUBLISH above QoS 0.
+fn acknowledgement<'a>(packet_id: PacketId, qos: Qos, reason: ReasonCode) -> Packet<'a> {
+    let user = UserProperties::default();
+    match qos {
+        Qos::ExactlyOnce => Packet::PubRec(received(packet_id, reason)),
+        _ => Packet::PubAck(PubAck { packet_id, reason, reason_string: None, user }),
+    }
 }
 
 fn received<'a>(packet_id: PacketId, reason: ReasonCode) -> PubRec<'a> {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::aliases::Aliases;
 use super::copies::{Address, Copies, encode_message, is_expired, message_len};
 use super::outbox::Outbox;
 use super::settings::Settings;
@@ -72,6 +73,7 @@ pub(super) struct Outbound {
     sent: usize,
     queue: VecDeque<Pending>,
     queue_bytes: usize,
+    aliases: Aliases,
 }
 
 impl Outbound {
@@ -143,7 +145,8 @@ impl Outbound {
     }
 
     /// A new connection: everything unacknowledged is sent again, in the original order [MQTT5-4.4.0-1].
-    pub(super) fn on_connected(&mut self) {
+    pub(super) fn on_connected(&mut self, aliases_max: u16) {
+        self.aliases = Aliases::new(aliases_max);
         self.inflight.iter_mut().for_each(|entry| entry.sent = false);
         self.sent = 0;
     }
@@ -160,34 +163,77 @@ impl Outbound {
     ) {
         let qos = copies.publication().qos.min(delivery.qos_max);
         if qos == Qos::AtMostOnce {
-            deliver_at_most_once(copies, delivery, window, settings, out);
+            self.deliver_at_most_once(now, copies, delivery, window, settings, out);
             return;
         }
         let Some(window) = window.filter(|window| self.is_open(window, settings, out)) else {
             self.enqueue(copies, qos, delivery, settings, out);
             return;
         };
-        let id = self.next_id();
-        let address = Address {
-            version: window.version,
-            qos,
-            retain: delivery.retain,
-            packet_id: Some(id),
-            subscription_ids: delivery.subscription_ids,
-        };
         if is_expired(copies.publication(), now) {
             out.tally.expired += 1;
             return;
         }
-        if copies.encoded_len(&address) > window.packet_size_max as usize {
-            out.tally.too_large += 1;
+        let id = self.next_id();
+        if !self.send_copy(copies, qos, delivery, Some(id), window, out) {
             return;
         }
-        copies.encode(&address, out.bytes_mut());
-        out.tally.delivered += 1;
         let pending = Pending::new(copies.message(), qos, delivery);
         self.inflight.push_back(Inflight { id, stage: Stage::Published(pending), sent: true });
         self.sent += 1;
+    }
+
+    fn deliver_at_most_once(
+        &mut self,
+        now: Instant,
+        copies: &mut Copies<'_>,
+        delivery: &Delivery<'_>,
+        window: Option<&Window>,
+        settings: &Settings,
+        out: &mut Outbox,
+    ) {
+        let Some(window) = window else {
+            out.tally.offline += 1;
+            return;
+        };
+        if out.len() >= settings.outbox_bytes_max {
+            out.tally.outbox_full += 1;
+            return;
+        }
+        if is_expired(copies.publication(), now) {
+            out.tally.expired += 1;
+            return;
+        }
+        self.send_copy(copies, Qos::AtMostOnce, delivery, None, window, out);
+    }
+
+    /// Appends a PUBLISH for the first time. False, and counted, when it cannot be sent.
+    fn send_copy(
+        &mut self,
+        copies: &mut Copies<'_>,
+        qos: Qos,
+        delivery: &Delivery<'_>,
+        packet_id: Option<PacketId>,
+        window: &Window,
+        out: &mut Outbox,
+    ) -> bool {
+        let topic = copies.publication().topic;
+        let mut address = Address {
+            version: window.version,
+            qos,
+            retain: delivery.retain,
+            packet_id,
+            subscription_ids: delivery.subscription_ids,
+            alias: self.aliases.get(topic.as_str()),
+        };
+        if !window.takes(&mut address, |address| copies.encoded_len(address)) {
+            out.tally.too_large += 1;
+            return false;
+        }
+        copies.encode(&address, out.bytes_mut());
+        self.aliases.on_sent(topic.as_str(), address.alias);
+        out.tally.delivered += 1;
+        true
     }
 
     /// Takes a retained message for a new subscription. False when there is no room for it now.
@@ -206,7 +252,7 @@ impl Outbound {
         let qos = message.qos().min(delivery.qos_max);
         let pending = Pending::new(Arc::clone(message), qos, delivery);
         if qos == Qos::AtMostOnce {
-            out.tally.delivered += u32::from(pending.send(now, window, None, false, out));
+            out.tally.delivered += u32::from(pending.send(now, window, None, false, &mut self.aliases, out));
             return true;
         }
         let waits = !self.queue.is_empty() || self.sent < self.inflight.len();
@@ -239,7 +285,7 @@ impl Outbound {
     /// Sends a QoS 1 or 2 message for the first time.
     fn start(&mut self, now: Instant, window: &Window, pending: Pending, out: &mut Outbox) {
         let id = self.next_id();
-        if pending.send(now, window, Some(id), false, out) {
+        if pending.send(now, window, Some(id), false, &mut self.aliases, out) {
             out.tally.delivered += 1;
             self.inflight.push_back(Inflight { id, stage: Stage::Published(pending), sent: true });
             self.sent += 1;
@@ -251,7 +297,9 @@ impl Outbound {
         while index < self.inflight.len() && self.has_room(window) && out.len() < settings.outbox_bytes_max {
             let entry = &mut self.inflight[index];
             let keep = match &entry.stage {
-                Stage::Published(pending) => pending.send(now, window, Some(entry.id), true, out),
+                Stage::Published(pending) => {
+                    pending.send(now, window, Some(entry.id), true, &mut self.aliases, out)
+                }
                 Stage::Released => {
                     out.push(window.version, &Packet::PubRel(release(entry.id, ReasonCode::Success)));
                     true
@@ -316,6 +364,12 @@ impl Outbound {
     ) {
         let message = copies.message();
         let bytes = message.bytes();
+        let may_make_room = settings.queue_drops_oldest && bytes <= settings.queue_bytes_max;
+        while may_make_room && !self.queue_takes(bytes, settings) {
+            let Some(oldest) = self.queue.pop_front() else { break };
+            self.queue_bytes -= oldest.message.bytes();
+            out.tally.queue_full += 1;
+        }
         if !self.queue_takes(bytes, settings) {
             out.tally.queue_full += 1;
             return;
@@ -366,23 +420,47 @@ impl Pending {
     }
 
     /// Appends the PUBLISH. False, and counted, when the message cannot be sent any more.
-    fn send(&self, now: Instant, window: &Window, id: Option<PacketId>, dup: bool, out: &mut Outbox) -> bool {
-        let address = Address {
+    fn send(
+        &self,
+        now: Instant,
+        window: &Window,
+        id: Option<PacketId>,
+        dup: bool,
+        aliases: &mut Aliases,
+        out: &mut Outbox,
+    ) -> bool {
+        let topic = self.message.topic().as_str();
+        let mut address = Address {
             version: window.version,
             qos: self.qos,
             retain: self.retain,
             packet_id: id,
             subscription_ids: self.subscription_ids.as_deref().unwrap_or_default(),
+            alias: aliases.get(topic),
         };
-        if message_len(&self.message, now, &address) > window.packet_size_max as usize {
+        if !window.takes(&mut address, |address| message_len(&self.message, now, address)) {
             out.tally.too_large += 1;
             return false;
         }
         let sent = encode_message(&self.message, now, &address, dup, out.bytes_mut());
-        if !sent {
+        if sent {
+            aliases.on_sent(topic, address.alias);
+        } else {
             out.tally.expired += 1;
         }
         sent
+    }
+}
+
+impl Window {
+    /// Whether the client takes a packet of this size. A new alias, which makes it larger, is given up for that.
+    fn takes(&self, address: &mut Address<'_>, len: impl Fn(&Address<'_>) -> usize) -> bool {
+        let max = self.packet_size_max as usize;
+        if self.packet_size_max == u32::MAX || len(address) <= max {
+            return true;
+        }
+        let was_new = address.alias.take_if(|alias| !alias.is_known).is_some();
+        was_new && len(address) <= max
     }
 }
 
@@ -397,39 +475,9 @@ pub(super) fn fits(copies: &Copies<'_>, qos: Qos, delivery: &Delivery<'_>, windo
         retain: delivery.retain,
         packet_id: (qos != Qos::AtMostOnce).then_some(PacketId::MAX),
         subscription_ids: delivery.subscription_ids,
+        alias: None,
     };
     copies.encoded_len(&address) <= window.packet_size_max as usize
-}
-
-fn deliver_at_most_once(
-    copies: &mut Copies<'_>,
-    delivery: &Delivery<'_>,
-    window: Option<&Window>,
-    settings: &Settings,
-    out: &mut Outbox,
-) {
-    let Some(window) = window else {
-        out.tally.offline += 1;
-        return;
-    };
-    if out.len() >= settings.outbox_bytes_max {
-        out.tally.outbox_full += 1;
-        return;
-    }
-    let address = Address {
-        version: window.version,
-        qos: Qos::AtMostOnce,
-        retain: delivery.retain,
-        packet_id: None,
-        subscription_ids: delivery.subscription_ids,
-    };
-    let may_be_too_large = window.packet_size_max != u32::MAX;
-    if may_be_too_large && copies.encoded_len(&address) > window.packet_size_max as usize {
-        out.tally.too_large += 1;
-        return;
-    }
-    copies.encode(&address, out.bytes_mut());
-    out.tally.delivered += 1;
 }
 
 /// A PUBREL without further words.

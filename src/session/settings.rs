@@ -13,10 +13,12 @@ pub struct Settings {
     /// QoS 1 and 2 publishes that may be unacknowledged towards a client; the client's own Receive Maximum
     /// lowers it.
     pub inflight_max: u16,
-    /// Messages that wait for a client that is away or slow; more are dropped, the newest first.
+    /// Messages that wait for a client that is away or slow.
     pub queue_len_max: usize,
     /// Payload and topic bytes that wait for a client that is away or slow.
     pub queue_bytes_max: usize,
+    /// Which message is dropped when the queue is full: the one that has waited longest, or the new one.
+    pub queue_drops_oldest: bool,
     /// Encoded packets that may wait for a socket; beyond it QoS 0 is dropped and QoS 1 and 2 wait in the
     /// queue.
     pub outbox_bytes_max: usize,
@@ -32,6 +34,13 @@ pub struct Settings {
     pub packet_size_max: u32,
     /// Topic aliases that a client may set [MQTT5-3.2.2.3.8].
     pub topic_alias_maximum: u16,
+    /// Topic aliases that this node makes towards a client; the client's own Topic Alias Maximum lowers it
+    /// [MQTT5-3.1.2-26].
+    pub topic_aliases_made_max: u16,
+    /// Told to clients that ask for Response Information [MQTT5-3.2.2.3.15]; `%c` stands for the Client Identifier.
+    pub response_information: Option<Box<str>>,
+    /// Whether a message that calls its payload UTF-8 is refused when it is not (0x99).
+    pub payload_format_check: bool,
     /// Subscriptions of one session.
     pub subscriptions_max: usize,
     /// Levels of a Topic Name or Topic Filter.
@@ -58,12 +67,16 @@ impl Default for Settings {
             inflight_max: 128,
             queue_len_max: 1_000,
             queue_bytes_max: 16 << 20,
+            queue_drops_oldest: false,
             outbox_bytes_max: 4 << 20,
             session_expiry_max: None,
             keep_alive_min: 0,
             keep_alive_max: u16::MAX,
             packet_size_max: 1 << 20,
             topic_alias_maximum: 16,
+            topic_aliases_made_max: 16,
+            response_information: None,
+            payload_format_check: false,
             subscriptions_max: 10_000,
             topic_levels_max: 128,
             client_id_len_max: 256,

@@ -539,12 +539,8 @@ fn each_filter_of_a_subscribe_has_its_own_fate() {
     assert_eq!(codes, [None, Some(refused), Some(refused)]);
     assert!(peer.session.on_granted(filters[0].as_ref().unwrap()));
     assert!(!peer.session.on_granted(filters[0].as_ref().unwrap()), "the same filter replaces itself");
-    peer.session.on_subscribed(
-        packet_id,
-        &[ReasonCode::GrantedQos1, refused, ReasonCode::QuotaExceeded],
-        None,
-        &mut peer.out,
-    );
+    let codes = [ReasonCode::GrantedQos1, refused, ReasonCode::QuotaExceeded];
+    assert_eq!(peer.session.on_subscribed(packet_id, &codes, None, &mut peer.out), Ok(()));
     assert_eq!(peer.sent(), ["SUBACK #5 [GrantedQos1, TopicFilterInvalid, QuotaExceeded]"]);
 }
 

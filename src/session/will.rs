@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::inbound::check_response_topic;
+use super::inbound::{check_payload_format, check_response_topic};
+use super::settings::Settings;
 use crate::codec::{self, ReasonCode};
 use crate::message::Publication;
 use crate::topic::TopicName;
@@ -23,13 +24,15 @@ impl Will {
     /// Takes over what the CONNECT said.
     ///
     /// # Errors
-    /// 0x90 when the topic is not a Topic Name that this node takes, 0x82 when the Response Topic is none.
-    pub(super) fn new(will: &codec::Will<'_>, levels_max: usize) -> Result<Self, ReasonCode> {
+    /// 0x90 when the topic is not a Topic Name that this node takes, 0x82 when the Response Topic is none, 0x99
+    /// when the payload is not what it says.
+    pub(super) fn new(will: &codec::Will<'_>, settings: &Settings) -> Result<Self, ReasonCode> {
         let topic = TopicName::parse(will.topic).map_err(|_| ReasonCode::TopicNameInvalid)?;
-        if topic.as_ref().levels().count() > levels_max {
+        if topic.as_ref().levels().count() > settings.topic_levels_max {
             return Err(ReasonCode::TopicNameInvalid);
         }
         check_response_topic(will.properties.response_topic)?;
+        check_payload_format(will.properties.payload_format, will.payload, settings)?;
         let seconds = |seconds: u32| Duration::from_secs(u64::from(seconds));
         Ok(Self {
             topic,

@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::node::TestNode;
 use crate::packets::{self, Connect, PUBACK, Publish, V5, V31, V311, acknowledgement_with};
 use crate::property::{
-    PACKET_SIZE_MAX, RECEIVE_MAXIMUM, REQUEST_PROBLEM, SESSION_EXPIRY, SUBSCRIPTION_ID, byte, four, two,
-    varint,
+    PACKET_SIZE_MAX, PAYLOAD_FORMAT, RECEIVE_MAXIMUM, REQUEST_PROBLEM, REQUEST_RESPONSE, SESSION_EXPIRY,
+    SUBSCRIPTION_ID, byte, four, two, varint,
 };
 
 /// [MQTT5-3.1.2-24] [MQTT5-3.1.2-25]: nothing larger than the client takes; what is too large is as if delivered, and
@@ -88,6 +88,88 @@ fn acknowledgements_stay_small() {
         client.send(&[0x00, 0x00]);
         client.expect(&["DISCONNECT 0x81", "closed"]);
     }
+}
+
+/// [MQTT5-3.1.2-24]: a client that takes less than it asks for is let go: the CONNACK and the SUBACK are never larger.
+#[test]
+fn answers_that_the_client_does_not_take_are_not_sent() {
+    let node = TestNode::start();
+    let taking = |bytes| Connect::new(V5, "client").property(four(PACKET_SIZE_MAX, bytes));
+    let mut length = 0;
+    for bytes in (1..=40).rev() {
+        let mut peer = node.connecting(&taking(bytes));
+        let answer = peer.receive();
+        if length == 0 {
+            length = peer.last_len;
+        }
+        if bytes as usize >= length {
+            assert!(answer.starts_with("CONNACK 0x00"), "{bytes}: {answer}");
+        } else if bytes >= 5 {
+            assert_eq!(answer, "CONNACK 0x95", "{bytes}");
+            peer.expect_closed();
+        } else {
+            assert_eq!(answer, "closed", "{bytes}");
+        }
+    }
+    let filters: Vec<(&str, u8)> = (0..100).map(|_| ("a", 0)).collect();
+    let mut peer = node.connect(&taking(105));
+    peer.send(&packets::subscribe(V5, 7, &[], &filters));
+    assert!(peer.receive().starts_with("SUBACK #7 [00 00"));
+    assert_eq!(peer.last_len, 105);
+    let names: Vec<&str> = filters.iter().map(|(filter, _)| *filter).collect();
+    peer.send(&packets::unsubscribe(V5, 8, &names));
+    assert!(peer.receive().starts_with("UNSUBACK #8 [00 11"));
+    let mut peer = node.connect(&taking(104));
+    peer.send(&packets::subscribe(V5, 7, &[], &filters));
+    peer.expect_refusal(0x95);
+    let mut peer = node.connect(&taking(104));
+    peer.send(&packets::unsubscribe(V5, 8, &names));
+    peer.expect_refusal(0x95);
+}
+
+/// A full queue drops the message that comes, or the one that has waited longest.
+#[test]
+fn a_full_queue_drops_by_its_rule() {
+    for (drops_oldest, left) in [(false, ["1", "2", "3"]), (true, ["4", "5", "6"])] {
+        let node = TestNode::with(|config| {
+            config.session.queue_len_max = 3;
+            config.session.queue_drops_oldest = drops_oldest;
+        });
+        let lasting = Connect::lasting(V5, "client");
+        let mut client = node.connect(&lasting);
+        client.subscribe("a", 1);
+        client.disconnect();
+        let mut publisher = node.client(V5, "publisher");
+        for number in 1..=6 {
+            publisher.say("a", &number.to_string(), 1);
+        }
+        let mut client = node.connect(&lasting);
+        for (id, payload) in (1..).zip(left) {
+            client.expect(&[&format!("PUBLISH a \"{payload}\" q1 #{id}")]);
+        }
+        client.expect_silence();
+    }
+}
+
+/// The bytes in the queue are limited too; what is larger than all of it drops nothing else.
+#[test]
+fn a_full_queue_makes_room_for_no_message_that_never_fits() {
+    let node = TestNode::with(|config| {
+        config.session.queue_bytes_max = 2_000;
+        config.session.queue_drops_oldest = true;
+    });
+    let lasting = Connect::lasting(V5, "client");
+    let mut client = node.connect(&lasting);
+    client.subscribe("a", 1);
+    client.disconnect();
+    let mut publisher = node.client(V5, "publisher");
+    let large = "x".repeat(1_200);
+    for payload in ["small", &large, &"y".repeat(3_000), &"z".repeat(1_000)] {
+        publisher.say("a", payload, 1);
+    }
+    let mut client = node.connect(&lasting);
+    assert!(client.receive().starts_with("PUBLISH a \"zzz"));
+    client.expect_silence();
 }
 
 /// [MQTT5-3.2.2-15] [MQTT5-3.3.4-7]: the node's own limits are announced and kept.
@@ -224,6 +306,61 @@ fn the_limit_on_subscriptions_is_told_filter_by_filter() {
         peer.expect(&[&format!("SUBACK #1 [00 01 {code} 01]")]);
         peer.unsubscribe("a");
         peer.subscribe("c", 2);
+    }
+}
+
+/// [MQTT5-3.1.2-28] and section 3.2.2.3.15: told to clients that ask, and left out where it does not fit.
+#[test]
+fn response_information_is_told_to_those_who_ask() {
+    let ask = |value| Connect::new(V5, "me").property(byte(REQUEST_RESPONSE, value));
+    let silent = TestNode::start();
+    assert!(!silent.connecting(&ask(1)).receive().contains("response-information"));
+    let node = TestNode::with(|config| config.session.response_information = Some("answers/%c/".into()));
+    assert!(node.connecting(&ask(1)).receive().contains(" response-information=answers/me/"));
+    assert!(!node.connecting(&ask(0)).receive().contains("response-information"));
+    assert!(!node.connecting(&Connect::new(V5, "me")).receive().contains("response-information"));
+    let mut small = node.connecting(&ask(1).property(four(PACKET_SIZE_MAX, 29)));
+    let connack = small.receive();
+    assert!(connack.starts_with("CONNACK 0x00") && !connack.contains("response-information"), "{connack}");
+}
+
+/// [MQTT5-4.3.3-9] and section 3.3.2.3.2: where payloads are looked at, one that is not what it says is refused: by its
+/// acknowledgement, by DISCONNECT where there is none, by CONNACK for a Will.
+#[test]
+fn a_payload_that_is_not_utf_8_is_refused_where_that_is_looked_at() {
+    let broken = |qos, format| {
+        let mut publish = Publish::new("a", "").qos(qos, 5).property(byte(PAYLOAD_FORMAT, format));
+        publish.payload = vec![b'a', 0xFF];
+        publish.bytes(V5)
+    };
+    let will = |format| {
+        let mut will = packets::Will::new("a", "", 0).property(byte(PAYLOAD_FORMAT, format));
+        will.payload = vec![0xC0, 0x80];
+        Connect::new(V5, "client").will(will)
+    };
+    for is_checked in [false, true] {
+        let node = TestNode::with(|config| config.session.payload_format_check = is_checked);
+        let mut watcher = node.client(V5, "watcher");
+        watcher.subscribe("a", 0);
+        let mut peer = node.client(V5, "client");
+        peer.send(&[broken(1, 1), broken(2, 1)].concat());
+        if is_checked {
+            peer.expect(&["PUBACK #5 0x99", "PUBREC #5 0x99"]);
+            // Refused, so the identifier is free.
+            peer.publish(Publish::new("a", "ä").qos(2, 0).property(byte(PAYLOAD_FORMAT, 1)));
+            watcher.expect(&["PUBLISH a \"\\xc3\\xa4\" q0 format=1"]);
+            peer.send(&broken(1, 0));
+            peer.expect(&["PUBACK #5"]);
+            watcher.expect(&["PUBLISH a \"a\\xff\" q0 format=0"]);
+            peer.send(&broken(0, 1));
+            peer.expect_refusal(0x99);
+            assert_eq!(node.connecting(&will(1)).receive(), "CONNACK 0x99");
+            assert!(node.connecting(&will(0)).receive().starts_with("CONNACK 0x00"));
+        } else {
+            peer.expect(&["PUBACK #5", "PUBREC #5"]);
+            watcher.expect(&["PUBLISH a \"a\\xff\" q0 format=1", "PUBLISH a \"a\\xff\" q0 format=1"]);
+            assert!(node.connecting(&will(1)).receive().starts_with("CONNACK 0x00"));
+        }
     }
 }
 

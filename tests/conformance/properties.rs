@@ -116,3 +116,16 @@ fn a_request_is_answered() {
     );
     client.expect(&["PUBLISH answers/client \"!\" q1 #1 correlation=\\x07"]);
 }
+
+/// [MQTT5-3.3.2-5]: an interval of 0 has passed at once, whatever the QoS.
+#[test]
+fn an_expiry_of_zero_reaches_nobody() {
+    let node = TestNode::start();
+    let mut client = node.client(V5, "client");
+    client.subscribe("a", 2);
+    let mut publisher = node.client(V5, "publisher");
+    for qos in 0..=2 {
+        publisher.publish(Publish::new("a", "x").qos(qos, 0).property(four(MESSAGE_EXPIRY, 0)));
+    }
+    client.expect_silence();
+}

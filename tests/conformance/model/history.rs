@@ -8,7 +8,7 @@ use proptest::sample::select;
 use super::CLIENTS;
 use crate::packets::{V5, V311, Version};
 
-const TOPICS: [&str; 4] = ["a", "a/b", "b", "/"];
+const TOPICS: [&str; 6] = ["a", "a/b", "b", "/", "a/long/topic", "another/long/topic"];
 const FILTERS: [&str; 8] = ["a", "a/b", "b", "#", "+", "a/#", "+/b", "+/+"];
 
 /// One step. What a client cannot do in its state is passed over.
@@ -76,6 +76,8 @@ pub(super) struct ConnectOp {
     /// Session Expiry Interval in seconds.
     pub(super) expiry: u32,
     pub(super) window: Option<u16>,
+    /// Topic Alias Maximum.
+    pub(super) aliases: u16,
     pub(super) will: Option<WillOp>,
 }
 
@@ -119,11 +121,12 @@ fn connect() -> impl Strategy<Value = Op> {
         any::<bool>(),
         select(&[0, 5, u32::MAX, u32::MAX][..]),
         option::of(1..=3_u16),
+        0..=2_u16,
         option::of(will),
     );
-    (client(), parts).prop_map(|(client, (version, clean, expiry, window, will))| Op::Connect {
+    (client(), parts).prop_map(|(client, (version, clean, expiry, window, aliases, will))| Op::Connect {
         client,
-        connect: ConnectOp { version, clean, expiry, window, will },
+        connect: ConnectOp { version, clean, expiry, window, aliases, will },
     })
 }
 
@@ -132,7 +135,7 @@ fn resume() -> impl Strategy<Value = Op> {
     (client(), select(&[V5, V311][..]), option::of(1..=2_u16)).prop_map(|(client, version, window)| {
         Op::Connect {
             client,
-            connect: ConnectOp { version, clean: false, expiry: u32::MAX, window, will: None },
+            connect: ConnectOp { version, clean: false, expiry: u32::MAX, window, aliases: 1, will: None },
         }
     })
 }
@@ -213,7 +216,14 @@ pub(super) fn of_retained_messages(length: usize) -> impl Strategy<Value = Vec<O
         });
     let narrow = client().prop_map(|client| Op::Connect {
         client,
-        connect: ConnectOp { version: V5, clean: false, expiry: u32::MAX, window: Some(1), will: None },
+        connect: ConnectOp {
+            version: V5,
+            clean: false,
+            expiry: u32::MAX,
+            window: Some(1),
+            aliases: 1,
+            will: None,
+        },
     });
     let op = prop_oneof![
         4 => keep.clone(),

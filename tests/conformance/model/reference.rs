@@ -10,7 +10,8 @@ use super::session::{Connection, Expected, Expiry, Replay, Session, matches};
 use super::subject::{Input, id_of};
 use crate::packets::{self, Connect, PUBREL, Publish, V5, V311, Version, Will};
 use crate::property::{
-    MESSAGE_EXPIRY, RECEIVE_MAXIMUM, SESSION_EXPIRY, SUBSCRIPTION_ID, WILL_DELAY, four, two, varint,
+    MESSAGE_EXPIRY, RECEIVE_MAXIMUM, SESSION_EXPIRY, SUBSCRIPTION_ID, TOPIC_ALIAS_MAXIMUM, WILL_DELAY, four,
+    two, varint,
 };
 
 /// Messages that the broker has under way to one client at most.
@@ -140,7 +141,8 @@ impl Reference {
         if continues {
             self.publish_will(client, will.as_ref());
         }
-        Input::Connect { client, version: op.version, bytes: connect_bytes(client, op) }
+        let aliases_max = if op.version == V5 { op.aliases } else { 0 };
+        Input::Connect { client, version: op.version, aliases_max, bytes: connect_bytes(client, op) }
     }
 
     /// The old connection of a client that connects again: its Will, when it is to be published.
@@ -416,7 +418,8 @@ impl Reference {
     pub(super) fn comeback(&self, client: usize) -> Option<Op> {
         let session = self.sessions[client].as_ref()?;
         let is_gone = session.connection.is_none();
-        let connect = ConnectOp { version: V5, clean: false, expiry: u32::MAX, window: None, will: None };
+        let connect =
+            ConnectOp { version: V5, clean: false, expiry: u32::MAX, window: None, aliases: 0, will: None };
         is_gone.then_some(Op::Connect { client, connect })
     }
 
@@ -437,6 +440,9 @@ fn connect_bytes(client: usize, op: &ConnectOp) -> Vec<u8> {
     let mut connect = Connect::new(op.version, &id_of(client)).clean(op.clean);
     if op.version == V5 {
         connect = connect.property(four(SESSION_EXPIRY, op.expiry));
+        if op.aliases > 0 {
+            connect = connect.property(two(TOPIC_ALIAS_MAXIMUM, op.aliases));
+        }
         if let Some(window) = op.window {
             connect = connect.property(two(RECEIVE_MAXIMUM, window));
         }

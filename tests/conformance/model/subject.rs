@@ -1,5 +1,6 @@
 //! The broker under test: wires instead of sockets, and a clock that is moved by hand.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -19,7 +20,7 @@ use crate::text;
 
 /// What the broker is given.
 pub(super) enum Input {
-    Connect { client: usize, version: Version, bytes: Vec<u8> },
+    Connect { client: usize, version: Version, aliases_max: u16, bytes: Vec<u8> },
     Bytes { client: usize, bytes: Vec<u8> },
     Drop { client: usize },
     Stall { client: usize },
@@ -56,15 +57,38 @@ struct Connection {
     cable: Arc<Cable>,
     attached: Attached,
     version: Version,
+    /// Topic Alias Maximum of the client.
+    aliases_max: u16,
+    /// What the aliases stand for.
+    aliases: BTreeMap<u16, String>,
 }
 
 impl Connection {
-    fn lines(&self) -> Vec<String> {
-        let mut bytes = self.cable.bytes.lock().unwrap();
-        let lines =
-            std::iter::from_fn(|| text::take(&mut bytes, self.version)).map(|(line, _)| line).collect();
-        assert!(bytes.is_empty(), "half a packet: {bytes:02x?}");
-        lines
+    fn lines(&mut self) -> Vec<String> {
+        let lines: Vec<String> = {
+            let mut bytes = self.cable.bytes.lock().unwrap();
+            let lines = std::iter::from_fn(|| text::take(&mut bytes, self.version));
+            let lines = lines.map(|(line, _)| line).collect();
+            assert!(bytes.is_empty(), "half a packet: {bytes:02x?}");
+            lines
+        };
+        lines.into_iter().map(|line| self.without_alias(&line)).collect()
+    }
+
+    /// The line of a PUBLISH with the topic that its alias stands for [MQTT5-3.3.2-11].
+    fn without_alias(&mut self, line: &str) -> String {
+        let Some(alias) = line.split(' ').find_map(|word| word.strip_prefix("alias=")) else {
+            return line.to_owned();
+        };
+        let number: u16 = alias.parse().expect("a number");
+        assert!((1..=self.aliases_max).contains(&number), "{line}, where {} are taken", self.aliases_max);
+        let mut words: Vec<&str> = line.split(' ').filter(|word| !word.starts_with("alias=")).collect();
+        if words[1].is_empty() {
+            words[1] = self.aliases.get(&number).expect("an alias that was made");
+        } else {
+            self.aliases.insert(number, words[1].to_owned());
+        }
+        words.join(" ")
     }
 }
 
@@ -91,7 +115,9 @@ impl Subject {
 
     pub(super) fn perform(&mut self, input: &Input) {
         match input {
-            Input::Connect { client, version, bytes } => self.connect(*client, *version, bytes),
+            Input::Connect { client, version, aliases_max, bytes } => {
+                self.connect(*client, *version, *aliases_max, bytes);
+            }
             Input::Bytes { client, bytes } => self.on_bytes(*client, bytes),
             Input::Drop { client } => self.close(*client),
             Input::Stall { client } => self.set_full(*client, true),
@@ -112,7 +138,7 @@ impl Subject {
 
     /// What came on the client's connection since the last call.
     pub(super) fn lines(&mut self, client: usize) -> Vec<String> {
-        let Some(connection) = &self.connections[client] else { return Vec::new() };
+        let Some(connection) = &mut self.connections[client] else { return Vec::new() };
         let mut lines = connection.lines();
         if connection.attached.client.duty(connection.attached.generation) == Duty::Close {
             lines.push("closed".to_owned());
@@ -122,13 +148,13 @@ impl Subject {
 
     /// What came last on the connection that another one has displaced.
     pub(super) fn lines_before_takeover(&mut self, client: usize) -> Vec<String> {
-        let Some(old) = self.taken_over[client].take() else { return Vec::new() };
+        let Some(mut old) = self.taken_over[client].take() else { return Vec::new() };
         assert_eq!(old.attached.client.duty(old.attached.generation), Duty::Close);
         self.broker.on_closed(self.now, &old.attached.client, old.attached.generation);
         old.lines()
     }
 
-    fn connect(&mut self, client: usize, version: Version, bytes: &[u8]) {
+    fn connect(&mut self, client: usize, version: Version, aliases_max: u16, bytes: &[u8]) {
         let Ok(Packet::Connect(connect)) = codec::decode(ProtocolVersion::V5, bytes) else {
             panic!("the history's CONNECT does not decode")
         };
@@ -141,7 +167,13 @@ impl Subject {
         let attached = self.broker.connect(self.now, &negotiated, &wire, &mut burst);
         self.broker.flush(&mut burst);
         attached.client.flush();
-        self.taken_over[client] = self.connections[client].replace(Connection { cable, attached, version });
+        self.taken_over[client] = self.connections[client].replace(Connection {
+            cable,
+            attached,
+            version,
+            aliases_max,
+            aliases: BTreeMap::new(),
+        });
     }
 
     fn on_bytes(&mut self, client: usize, bytes: &[u8]) {

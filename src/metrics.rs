@@ -27,6 +27,8 @@ pub enum DropReason {
     Offline,
     /// The bounded buffer of a mesh link was full.
     LinkFull,
+    /// What a peer forwarded cannot become a packet: a fault of that peer.
+    PeerMalformed,
     /// The limits of the retained messages left no room: it was delivered, but not kept.
     RetainedFull,
     /// The peer was declared down with the message still unacknowledged.
@@ -34,7 +36,7 @@ pub enum DropReason {
 }
 
 /// Every reason, for registration and listings.
-pub const DROP_REASONS: [(DropReason, &str); 9] = [
+pub const DROP_REASONS: [(DropReason, &str); 10] = [
     (DropReason::QueueFull, "queue_full"),
     (DropReason::OutboxFull, "outbox_full"),
     (DropReason::PacketTooLarge, "packet_too_large"),
@@ -42,6 +44,7 @@ pub const DROP_REASONS: [(DropReason, &str); 9] = [
     (DropReason::SessionEnded, "session_ended"),
     (DropReason::Offline, "offline"),
     (DropReason::LinkFull, "link_full"),
+    (DropReason::PeerMalformed, "peer_malformed"),
     (DropReason::RetainedFull, "retained_full"),
     (DropReason::PeerDown, "peer_down"),
 ];
@@ -83,6 +86,10 @@ pub struct Metrics {
     pub subscriptions: Gauge,
     /// Entries (filter, share group, class, node) of the replicated route table, own ones included.
     pub routes: Gauge,
+    /// Bytes read from clients.
+    pub bytes_received: Counter,
+    /// Bytes written to clients.
+    pub bytes_sent: Counter,
     /// Retained messages stored on this node.
     pub retained: Gauge,
     /// PUBLISH packets accepted from clients of this node.
@@ -121,6 +128,8 @@ impl Metrics {
             sessions: Gauge::default(),
             subscriptions: Gauge::default(),
             routes: Gauge::default(),
+            bytes_received: Counter::default(),
+            bytes_sent: Counter::default(),
             retained: Gauge::default(),
             messages_received: Counter::default(),
             messages_delivered: Counter::default(),
@@ -157,6 +166,8 @@ impl Metrics {
             self.subscriptions.clone(),
         );
         registry.register("routes", "Entries of the replicated route table", self.routes.clone());
+        registry.register("bytes_received", "Bytes read from clients", self.bytes_received.clone());
+        registry.register("bytes_sent", "Bytes written to clients", self.bytes_sent.clone());
         registry.register("retained", "Retained messages on this node", self.retained.clone());
         registry.register(
             "messages_received",

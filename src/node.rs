@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tracing::info;
 
-use crate::auth::Authenticator;
+use crate::auth::{Authenticator, PasswordFileError};
 use crate::broker::Broker;
 use crate::cluster::{self, Cluster, Identity, Inbound, NodeId};
 use crate::config::Config;
@@ -41,6 +41,9 @@ pub enum StartError {
     /// The data directory.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// The credentials.
+    #[error("auth.password_file: {0}")]
+    PasswordFile(#[from] PasswordFileError),
     /// The cluster's sockets.
     #[error("cluster.listen: {0}")]
     Cluster(#[from] cluster::StartError),
@@ -58,6 +61,10 @@ impl Node {
     /// # Errors
     /// The first thing that cannot be opened.
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        let authenticator = Authenticator::new(&config.auth)?;
+        if let Some(users) = authenticator.users() {
+            info!(users, "credentials read");
+        }
         let data_dir = config.data_dir.as_deref().map(DataDir::open).transpose()?;
         let identity = identity(data_dir.as_ref(), &config.node_name)?;
         let (id, name, own) = (identity.id, identity.name.clone(), identity.clone());
@@ -72,10 +79,14 @@ impl Node {
             }
             None => None,
         };
-        // Retained messages stay on the node that took them; offering them in a cluster would be half a promise.
-        let retain_available = config.session.retain_available && cluster.is_none();
-        let session = session::Settings { retain_available, ..config.session };
-        let authenticator = Authenticator::new(config.auth);
+        // Retained messages and shared subscriptions know only their own node; offering them in a cluster would be
+        // half a promise.
+        let is_alone = cluster.is_none();
+        let session = session::Settings {
+            retain_available: config.session.retain_available && is_alone,
+            shared_available: config.session.shared_available && is_alone,
+            ..config.session
+        };
         let broker = Arc::new(Broker::new(
             config.broker,
             session,

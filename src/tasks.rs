@@ -53,6 +53,17 @@ impl Tasks {
         });
     }
 
+    /// Runs `work`, which keeps a thread busy, beside the threads that run tasks. How many run at once is the
+    /// caller's to bound. `None` when it panicked, which is logged, or when the runtime is gone.
+    pub async fn compute<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        let outcome = self.tracker.spawn_blocking(work).await;
+        outcome.inspect_err(|error| error!(task = name, %error, "computation failed")).ok()
+    }
+
     /// Cancelled once the node is to stop.
     #[must_use]
     pub fn stopping(&self) -> &CancellationToken {
@@ -113,6 +124,15 @@ mod tests {
         assert!(!tasks.stopping().is_cancelled());
         assert!(tasks.shutdown(Duration::from_secs(5)).await);
         assert!(!tasks.failed());
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_a_computation_stops_nothing() {
+        let tasks = Tasks::new();
+        assert_eq!(tasks.compute("sum", || 1 + 1).await, Some(2));
+        let broken: Option<()> = tasks.compute("broken", || panic!("on purpose")).await;
+        assert_eq!(broken, None);
+        assert!(!tasks.stopping().is_cancelled());
     }
 
     #[tokio::test]

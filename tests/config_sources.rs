@@ -118,6 +118,18 @@ fn a_secret_of_the_environment_replaces_the_files() {
 }
 
 #[test]
+fn a_password_file_says_nothing_about_anonymous_clients() {
+    let file = "[auth]\npassword_file = \"/etc/flockmq/passwords\"";
+    let auth = load_from(file, &[], &Overrides::default()).auth;
+    assert_eq!(auth.password_file.unwrap().to_str(), Some("/etc/flockmq/passwords"));
+    assert!(auth.allow_anonymous);
+    let environment = [("FLOCKMQ__AUTH__PASSWORD_FILE", "x"), ("FLOCKMQ__AUTH__ALLOW_ANONYMOUS", "false")];
+    let auth = load_from(file, &environment, &Overrides::default()).auth;
+    assert_eq!(auth.password_file.unwrap().to_str(), Some("x"));
+    assert!(!auth.allow_anonymous);
+}
+
+#[test]
 fn without_anything_the_node_is_alone_on_loopback_and_in_memory() {
     let config = load(None, [("HOSTNAME".to_owned(), "here".to_owned())], &Overrides::default()).unwrap();
     assert_eq!(config.data_dir, None);
@@ -127,6 +139,7 @@ fn without_anything_the_node_is_alone_on_loopback_and_in_memory() {
     assert!(config.server.listeners[0].bind.ip().is_loopback());
     assert!(config.http.bind.ip().is_loopback());
     assert!(config.auth.allow_anonymous);
+    assert_eq!(config.auth.password_file, None);
 }
 
 #[test]

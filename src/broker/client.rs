@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use super::retained::{Replay, Turn};
 use super::standing::{Notice, Standing};
+use crate::auth::Exchange;
 use crate::codec::{Qos, ReasonCode};
 use crate::metrics::{DropReason, Metrics};
 use crate::session::{ClientId, Closing, Copies, Delivery, Farewell, Outbox, Room, Session, Tally, Will};
@@ -33,6 +34,8 @@ pub struct Generation(u64);
 /// One client: connected, or away with a session that is kept.
 pub struct Client {
     id: ClientId,
+    /// The session holds back what an outbox of this many bytes has no room for.
+    outbox_bytes_max: usize,
     /// Whether `replays` may have something: acknowledgements look at it without the lock.
     pub(super) has_replays: AtomicBool,
     /// Something waits that this client could have, once it has room: see `Broker::answer_call`.
@@ -45,6 +48,8 @@ pub struct Client {
 pub(super) struct State {
     pub(super) session: Session,
     pub(super) generation: Generation,
+    /// The client of the present connection is authenticating again.
+    pub(super) exchange: Option<Box<dyn Exchange>>,
     wire: Option<Arc<dyn Wire>>,
     outbox: Outbox,
     output: Output,
@@ -80,7 +85,7 @@ enum Output {
     Idle,
     /// Somebody is writing and will write what is appended meanwhile.
     Writing,
-    /// The socket is full: its owner goes on when it has room again.
+    /// The socket or the outbox was full: the owner goes on when the socket has room again.
     Blocked,
 }
 
@@ -89,16 +94,20 @@ enum Output {
 pub enum Duty {
     /// Wait for the client, or for a wake-up.
     Wait,
-    /// Wait for room in the socket as well, then call [`Client::on_writable`].
+    /// Wait for room in the socket as well, then call [`Broker::on_writable`](super::Broker::on_writable).
     AwaitRoom,
+    /// The same, and read nothing until then: the client sends without reading, so each of its packets would add
+    /// an answer to those that wait already.
+    AwaitRoomOnly,
     /// Close the connection: everything is written, or nothing can be.
     Close,
 }
 
 impl Client {
-    pub(super) fn new(session: Session) -> Self {
+    pub(super) fn new(session: Session, outbox_bytes_max: usize) -> Self {
         let state = State {
             generation: Generation(0),
+            exchange: None,
             wire: None,
             outbox: Outbox::default(),
             output: Output::Idle,
@@ -113,6 +122,7 @@ impl Client {
         let id = state.session.client_id().clone();
         Self {
             id,
+            outbox_bytes_max,
             has_replays: AtomicBool::new(false),
             is_called: AtomicBool::new(false),
             notice: Notice::default(),
@@ -144,6 +154,11 @@ impl Client {
         drop(state);
         count(metrics, &tally);
         Some(result)
+    }
+
+    /// Which of its connections the client has, or had last.
+    pub(super) fn generation(&self) -> Generation {
+        self.state.lock().generation
     }
 
     /// Runs `act` on everything.
@@ -226,7 +241,23 @@ impl Client {
                 return; // Another connection has taken over; these bytes were the old one's.
             }
             match outcome {
-                Ok(()) => state.output = Output::Idle,
+                Ok(()) => {
+                    state.output = Output::Idle;
+                    if state.closing && state.outbox.is_empty() {
+                        // The owner may have looked while the last bytes were being written.
+                        drop(state);
+                        wire.wake();
+                        return;
+                    }
+                    if !state.closing && self.outbox_bytes_max <= bytes.len() {
+                        // The outbox was full, so messages may wait for room in it, and perhaps for no
+                        // acknowledgement: the owner goes on with them as after a full socket.
+                        state.output = Output::Blocked;
+                        drop(state);
+                        wire.wake();
+                        return;
+                    }
+                }
                 Err(error) => {
                     let is_full = error.kind() == io::ErrorKind::WouldBlock;
                     state.output = Output::Blocked;
@@ -258,11 +289,7 @@ impl Client {
         }
         self.flush();
         // What waited in the session for room in the outbox follows.
-        self.with_connection(generation, metrics, |session, outbox| {
-            if outbox.is_empty() {
-                session.on_drained(now, outbox);
-            }
-        });
+        self.with_connection(generation, metrics, |session, outbox| session.on_drained(now, outbox));
         self.flush();
     }
 
@@ -276,6 +303,10 @@ impl Client {
         match (state.closing, state.output, state.outbox.is_empty()) {
             (true, Output::Idle, true) => Duty::Close,
             (true, Output::Blocked, _) => Duty::Close,
+            // Deliveries stop at the limit; answers alone go beyond it.
+            (false, Output::Blocked, _) if 2 * self.outbox_bytes_max <= state.outbox.len() => {
+                Duty::AwaitRoomOnly
+            }
             (false, Output::Blocked, _) => Duty::AwaitRoom,
             _ => Duty::Wait,
         }
@@ -309,6 +340,7 @@ impl State {
     /// Gives the session a new connection. The old one, if there is one, must have been detached.
     pub(super) fn attach(&mut self, wire: Arc<dyn Wire>) -> Generation {
         self.generation = Generation(self.generation.0 + 1);
+        self.exchange = None;
         self.wire = Some(wire);
         self.outbox.clear();
         self.output = Output::Idle;
@@ -335,6 +367,7 @@ impl State {
             _ = write_all(&*wire, &self.outbox.take());
         }
         self.outbox.clear();
+        self.exchange = None;
         self.generation = Generation(self.generation.0 + 1);
         wire.wake();
         farewell

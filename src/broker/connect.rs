@@ -1,7 +1,6 @@
 //! Sessions and their connections: CONNECT, takeover on this node, the end of a connection, the end of a session.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use dashmap::Entry;
@@ -11,10 +10,9 @@ use super::Broker;
 use super::client::{Client, Generation, Wire, count};
 use super::publish::Burst;
 use super::timers::Due;
-use crate::auth::Denied;
-use crate::codec::{Connect, ReasonCode};
+use crate::codec::ReasonCode;
 use crate::metrics::DropReason;
-use crate::session::{Closing, Farewell, Negotiated, Session};
+use crate::session::{Closing, Farewell, Negotiated, Session, Will};
 
 /// A connection that has its session.
 pub struct Attached {
@@ -25,21 +23,6 @@ pub struct Attached {
 }
 
 impl Broker {
-    /// Decides on a CONNECT. `random` names a client that came without a Client Identifier.
-    ///
-    /// # Errors
-    /// The reason code of the CONNACK that refuses it.
-    pub fn negotiate(&self, connect: &Connect<'_>, random: u128) -> Result<Negotiated, ReasonCode> {
-        if self.stopping.load(Ordering::Relaxed) {
-            return Err(ReasonCode::ServerUnavailable);
-        }
-        self.authenticator.authenticate(connect.user_name).map_err(|denied| match denied {
-            Denied::BadCredentials => ReasonCode::BadUserNameOrPassword,
-            Denied::Anonymous => ReasonCode::NotAuthorized,
-        })?;
-        Negotiated::new(connect, &self.session_settings, random)
-    }
-
     /// Gives an accepted client its session and appends CONNACK and what it had not acknowledged. An older
     /// connection of the same client is closed with 0x8E [MQTT5-3.1.4-3].
     pub fn connect(
@@ -67,7 +50,7 @@ impl Broker {
     /// `None` when another connection of the same name was faster.
     fn start_session(&self, now: Instant, negotiated: &Negotiated, wire: &Arc<dyn Wire>) -> Option<Attached> {
         let session = Session::new(negotiated, Arc::clone(&self.session_settings));
-        let client = Arc::new(Client::new(session));
+        let client = Arc::new(Client::new(session, self.session_settings.outbox_bytes_max));
         // Attached before it can be found, so nobody sees a session without its connection.
         let generation = client.with_state(|state| {
             let generation = state.attach(Arc::clone(wire));
@@ -117,13 +100,16 @@ impl Broker {
             self.metrics.connections.dec();
         }
         if let Some((will, _)) = farewell.and_then(|farewell| farewell.will) {
-            self.publish(now, &will.publication(now, client.id().as_str()), burst);
+            self.publish_will(now, client, &will, burst);
         }
         let Some((generation, tally)) = continued else {
             self.end_session(now, client, burst);
             return None;
         };
         count(&self.metrics, &tally);
+        if client.has_replays.load(Ordering::Relaxed) {
+            self.continue_replays(now, client, generation);
+        }
         Some(Attached { client: Arc::clone(client), generation })
     }
 
@@ -134,11 +120,20 @@ impl Broker {
             if state.generation != generation {
                 return None;
             }
-            let farewell = state.detach(now, Closing::Ended, None)?;
-            Some((farewell, state.generation))
+            let mut farewell = state.detach(now, Closing::Ended, None)?;
+            let delayed = farewell.will.take_if(|(_, at)| *at > now);
+            // Under the same lock: the connection that continues the session takes it away again.
+            let will_at = delayed.map(|(will, at)| {
+                state.pending_will = Some(will);
+                at
+            });
+            Some((farewell, will_at, state.generation))
         });
-        if let Some((farewell, generation)) = closed {
+        if let Some((farewell, will_at, generation)) = closed {
             self.metrics.connections.dec();
+            if let Some(at) = will_at {
+                self.timers.lock().add(at, client, generation, Due::Will);
+            }
             self.on_farewell(now, client, generation, farewell, &mut burst);
         }
         self.flush(&mut burst);
@@ -152,13 +147,8 @@ impl Broker {
         farewell: Farewell,
         burst: &mut Burst,
     ) {
-        if let Some((will, at)) = farewell.will {
-            if at <= now {
-                self.publish(now, &will.publication(now, client.id().as_str()), burst);
-            } else {
-                client.with_state(|state| state.pending_will = Some(will));
-                self.timers.lock().add(at, client, generation, Due::Will);
-            }
+        if let Some((will, _)) = farewell.will {
+            self.publish_will(now, client, &will, burst);
         }
         match farewell.ends_at {
             Some(at) if at <= now => return self.end_session(now, client, burst),
@@ -189,16 +179,17 @@ impl Broker {
     /// Ends a session that has no connection: its Will is published at the latest now, its subscriptions and
     /// messages go, those of shared subscriptions to other members.
     fn end_session(&self, now: Instant, client: &Arc<Client>, burst: &mut Burst) {
-        let ended = client.with_state(|state| {
+        let (is_gone, left) = client.with_state(|state| {
             if state.ended || state.is_connected() {
-                return None;
+                // Ended by somebody else, or another connection has continued it meanwhile.
+                return (state.ended, None);
             }
             state.ended = true;
             let shared = state.session.take_shared();
             let pending = state.session.pending();
-            Some((state.session.subscriptions().collect::<Vec<_>>(), shared, pending))
+            (true, Some((state.session.subscriptions().collect::<Vec<_>>(), shared, pending)))
         });
-        if let Some((subscriptions, shared, pending)) = ended {
+        if let Some((subscriptions, shared, pending)) = left {
             self.publish_pending_will(now, client, burst);
             for subscription in &subscriptions {
                 self.remove_subscription(client, &subscription.filter);
@@ -207,12 +198,24 @@ impl Broker {
             self.metrics.dropped(DropReason::SessionEnded).inc_by(pending as u64);
             self.dispatch_again(now, shared, burst);
         }
-        self.clients.remove_if(client.id(), |_, found| Arc::ptr_eq(found, client));
+        if is_gone {
+            self.clients.remove_if(client.id(), |_, found| Arc::ptr_eq(found, client));
+        }
+    }
+
+    /// `$` topics are the node's own to publish, also for a Will.
+    fn publish_will(&self, now: Instant, client: &Arc<Client>, will: &Will, burst: &mut Burst) {
+        let publication = will.publication(now, client.id().as_str());
+        if publication.topic.is_dollar() {
+            debug!(client = %client.id(), "a Will for a topic of the node is not published");
+            return;
+        }
+        self.publish(now, &publication, burst);
     }
 
     fn publish_pending_will(&self, now: Instant, client: &Arc<Client>, burst: &mut Burst) {
         if let Some(will) = client.with_state(|state| state.pending_will.take()) {
-            self.publish(now, &will.publication(now, client.id().as_str()), burst);
+            self.publish_will(now, client, &will, burst);
         }
     }
 
@@ -224,7 +227,7 @@ impl Broker {
         if let Some(farewell) = farewell {
             self.metrics.connections.dec();
             if let Some((will, _)) = farewell.will {
-                self.publish(now, &will.publication(now, client.id().as_str()), burst);
+                self.publish_will(now, client, &will, burst);
             }
         }
         self.publish_pending_will(now, client, burst);

@@ -3,6 +3,7 @@
 //! The broker is called by connections (packets in) and by the cluster (messages of peers in). It holds one
 //! lock at a time, writes to sockets only what they take at once, and never waits.
 
+mod admission;
 mod client;
 mod connect;
 mod dispatch;
@@ -14,6 +15,7 @@ mod shared;
 mod standing;
 mod subscribe;
 mod subscriptions;
+mod sys;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -21,26 +23,29 @@ mod timers;
 use std::hash::BuildHasher as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
+pub use admission::{Admission, Candidate};
 pub use client::{Client, Duty, Generation, Wire};
 pub use connect::Attached;
 pub use publish::Burst;
 
 use crate::auth::Authenticator;
-use crate::cluster::{Cluster, Inbound, NodeId};
-use crate::codec::{Packet, ReasonCode};
+pub use crate::auth::{PasswordCheck, UserName};
+use crate::cluster::{Cluster, Inbound, InboundBurst, NodeId};
+use crate::codec::{Packet, PublishProperties, ReasonCode};
 use crate::message::{MessageId, Publication};
-use crate::metrics::Metrics;
+use crate::metrics::{DropReason, Metrics};
 use crate::session::{self, ClientId, Incoming, Request};
 use retained::Retained;
-pub use settings::{RetainedSettings, Settings, SharedSettings, SharedStrategy, UnknownStrategy};
+pub use settings::{RetainedSettings, Settings, SharedSettings, SharedStrategy};
 use shared::Chooser;
 use subscriptions::Subscriptions;
+use sys::SysClock;
 use timers::Timers;
 
 /// One node's broker.
@@ -56,6 +61,9 @@ pub struct Broker {
     /// that the last change of the count decides.
     route_turn: Mutex<()>,
     timers: Mutex<Timers>,
+    sys_interval: Duration,
+    /// Set at the first tick.
+    sys_clock: Mutex<Option<SysClock>>,
     stopping: AtomicBool,
 }
 
@@ -85,6 +93,8 @@ impl Broker {
             retained: Retained::new(settings.retained),
             route_turn: Mutex::new(()),
             timers: Mutex::new(Timers::default()),
+            sys_interval: settings.sys_interval,
+            sys_clock: Mutex::new(None),
             stopping: AtomicBool::new(false),
         }
     }
@@ -132,6 +142,9 @@ impl Broker {
             Ok(Request::Unsubscribe { packet_id, filters }) => {
                 self.unsubscribe(now, client, generation, packet_id, filters, burst);
                 Ok(())
+            }
+            Ok(Request::Authenticate { method, begins, data }) => {
+                self.authenticate_again(client, generation, method, begins, data)
             }
             Ok(Request::Disconnect) => Err(Gone),
             Err(reason) => {
@@ -200,6 +213,7 @@ impl Broker {
             let Some((client, generation, due)) = due else { break };
             self.on_due(now, &client, generation, due, &mut burst);
         }
+        self.publish_sys(now, &mut burst);
         self.flush(&mut burst);
     }
 
@@ -217,11 +231,31 @@ impl Broker {
 }
 
 impl Inbound for Broker {
-    fn on_publish(&self, _from: NodeId, _id: MessageId, publication: &Publication<'_>) {
-        let mut burst = Burst::default();
-        self.publish_here(crate::net::clock::now(), publication, &mut burst);
-        self.flush(&mut burst);
+    fn burst(&self) -> Box<dyn InboundBurst + '_> {
+        Box::new(PeerBurst { broker: self, burst: Burst::default() })
     }
+}
 
-    fn on_burst_end(&self) {}
+/// Messages of a peer, and whom they have touched.
+struct PeerBurst<'a> {
+    broker: &'a Broker,
+    burst: Burst,
+}
+
+impl InboundBurst for PeerBurst<'_> {
+    fn on_publish(&mut self, now: Instant, _from: NodeId, _id: MessageId, publication: &Publication<'_>) {
+        // A peer is trusted to be one of us, not to be free of faults: what it relays is checked before it
+        // becomes part of packets to clients.
+        if PublishProperties::from_forwarded(publication.properties).is_err() {
+            self.broker.metrics.dropped(DropReason::PeerMalformed).inc();
+            return;
+        }
+        self.broker.publish_here(now, publication, &mut self.burst);
+    }
+}
+
+impl Drop for PeerBurst<'_> {
+    fn drop(&mut self) {
+        self.broker.flush(&mut self.burst);
+    }
 }

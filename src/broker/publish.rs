@@ -49,10 +49,6 @@ impl Broker {
         let targets = self.subscriptions.targets(publication);
         let mut copies = Copies::new(*publication, now, targets.len());
         for target in &targets.plain {
-            let is_publisher = publication.publisher == Some(target.client.id().as_str());
-            if target.options.no_local && is_publisher {
-                continue;
-            }
             let delivery = Delivery {
                 qos_max: target.options.qos,
                 retain: publication.retain && target.options.retain_as_published,

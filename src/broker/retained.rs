@@ -32,6 +32,8 @@ struct Store {
     expiring: BTreeSet<(Instant, TopicName)>,
     /// Changes so far.
     version: u64,
+    /// How many of the messages are the node's own, under `$`.
+    own: usize,
 }
 
 struct Entry {
@@ -56,6 +58,12 @@ pub(super) struct Replay {
     after: Option<TopicName>,
 }
 
+impl Replay {
+    fn is_same(&self, other: &Self) -> bool {
+        (&self.filter, self.until_version) == (&other.filter, other.until_version)
+    }
+}
+
 /// Who carries on with a client's replays.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Turn {
@@ -70,12 +78,22 @@ pub(super) enum Turn {
 
 impl Retained {
     pub(super) fn new(settings: RetainedSettings) -> Self {
-        let store = Store { messages: TopicIndex::new(), bytes: 0, expiring: BTreeSet::new(), version: 0 };
+        let store =
+            Store { messages: TopicIndex::new(), bytes: 0, expiring: BTreeSet::new(), version: 0, own: 0 };
         Self { settings, store: RwLock::new(store) }
     }
 
+    /// Messages of clients.
     pub(super) fn len(&self) -> usize {
-        self.store.read().messages.len()
+        let store = self.store.read();
+        store.messages.len() - store.own
+    }
+
+    /// Whether the topic has another payload so far, or none.
+    pub(super) fn changes(&self, publication: &Publication<'_>) -> bool {
+        let store = self.store.read();
+        let old = store.messages.get(publication.topic.as_str());
+        old.is_none_or(|entry| entry.message.payload() != publication.payload)
     }
 
     /// Whether [`Retained::set`] would refuse the message.
@@ -135,6 +153,7 @@ impl Store {
         self.remove(message.topic().as_ref());
         self.version += 1;
         self.bytes += message.bytes();
+        self.own += usize::from(message.topic().as_ref().is_dollar());
         if let Some(at) = message.expires_at() {
             self.expiring.insert((at, message.topic().clone()));
         }
@@ -145,6 +164,7 @@ impl Store {
     fn remove(&mut self, topic: TopicRef<'_>) {
         let Some(old) = self.messages.remove(topic.as_str()) else { return };
         self.bytes -= old.message.bytes();
+        self.own -= usize::from(topic.is_dollar());
         if let Some(at) = old.message.expires_at() {
             self.expiring.remove(&(at, old.message.topic().clone()));
         }
@@ -195,6 +215,13 @@ impl Broker {
         client.with_state(|state| state.replays.extend(replays));
         client.has_replays.store(true, Ordering::Relaxed);
         self.continue_replays(now, client, generation);
+    }
+
+    /// The client has left the filter: nothing more is sent for it [MQTT5-3.10.4-2].
+    pub(super) fn stop_replays(&self, client: &Client, filter: &TopicFilter) {
+        if client.has_replays.load(Ordering::Relaxed) {
+            client.with_state(|state| state.replays.retain(|replay| replay.filter != *filter));
+        }
     }
 
     /// Carries on with the client's replays for as long as its window and outbox have room. The caller sees to
@@ -262,6 +289,9 @@ impl Broker {
         drop(store);
         let Some(done) = done else { return false };
         client.with_state(|state| {
+            if !state.replays.front().is_some_and(|front| front.is_same(&replay)) {
+                return; // Its subscription has ended meanwhile.
+            }
             if done {
                 state.replays.pop_front();
                 client.has_replays.store(!state.replays.is_empty(), Ordering::Relaxed);

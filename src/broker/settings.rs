@@ -1,15 +1,26 @@
 //! The limits of what the broker keeps for everybody, and its choices.
 
-use std::fmt;
-use std::str::FromStr;
+use std::time::Duration;
 
 /// Limits and choices of the broker.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
+    /// How often the values under `$SYS` are published; zero for never.
+    pub sys_interval: Duration,
     /// Retained messages.
     pub retained: RetainedSettings,
     /// Shared subscriptions.
     pub shared: SharedSettings,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            sys_interval: Duration::from_secs(10),
+            retained: RetainedSettings::default(),
+            shared: SharedSettings::default(),
+        }
+    }
 }
 
 /// Limits of the retained messages.
@@ -59,63 +70,16 @@ pub enum SharedStrategy {
     LeastInflight,
 }
 
-/// No such strategy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a strategy of shared subscriptions")]
-pub struct UnknownStrategy;
-
 impl SharedStrategy {
-    /// All of them.
-    pub const ALL: [Self; 8] = [
-        Self::Random,
-        Self::RoundRobin,
-        Self::RoundRobinPerGroup,
-        Self::Sticky,
-        Self::Local,
-        Self::HashClientId,
-        Self::HashTopic,
-        Self::LeastInflight,
+    /// Each with its word in the configuration.
+    pub const WORDS: &[(&'static str, Self)] = &[
+        ("random", Self::Random),
+        ("round_robin", Self::RoundRobin),
+        ("round_robin_per_group", Self::RoundRobinPerGroup),
+        ("sticky", Self::Sticky),
+        ("local", Self::Local),
+        ("hash_clientid", Self::HashClientId),
+        ("hash_topic", Self::HashTopic),
+        ("least_inflight", Self::LeastInflight),
     ];
-
-    /// The word for it in the configuration.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Random => "random",
-            Self::RoundRobin => "round_robin",
-            Self::RoundRobinPerGroup => "round_robin_per_group",
-            Self::Sticky => "sticky",
-            Self::Local => "local",
-            Self::HashClientId => "hash_clientid",
-            Self::HashTopic => "hash_topic",
-            Self::LeastInflight => "least_inflight",
-        }
-    }
-}
-
-impl fmt::Display for SharedStrategy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for SharedStrategy {
-    type Err = UnknownStrategy;
-
-    fn from_str(text: &str) -> Result<Self, UnknownStrategy> {
-        Self::ALL.into_iter().find(|strategy| strategy.as_str() == text).ok_or(UnknownStrategy)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_strategy_has_its_word() {
-        for strategy in SharedStrategy::ALL {
-            assert_eq!(strategy.as_str().parse(), Ok(strategy));
-        }
-        assert_eq!("roundrobin".parse::<SharedStrategy>(), Err(UnknownStrategy));
-    }
 }

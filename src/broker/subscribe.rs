@@ -159,6 +159,9 @@ impl Broker {
 
     pub(super) fn remove_subscription(&self, client: &Arc<Client>, filter: &SubscriptionFilter) {
         if self.subscriptions.remove(client, filter) {
+            if filter.share.is_none() {
+                self.stop_replays(client, &filter.filter); // A share has no replays.
+            }
             self.metrics.subscriptions.dec();
             self.align_routes(filter);
         }

@@ -107,13 +107,20 @@ impl Subscriptions {
         self.index.read().get(filter).map_or([0, 0], Leaf::counts)
     }
 
-    /// Everybody who gets the message.
+    /// Everybody who gets the message, once [MQTT5-3.3.4-2]. What the publisher has asked for with No Local
+    /// counts for nothing here [MQTT5-3.8.3-3].
     pub(super) fn targets(&self, publication: &Publication<'_>) -> Targets {
         let mut targets = Targets::default();
         let mut leaves = 0;
         self.index.read().for_each_match(publication.topic, |leaf| {
             leaves += 1;
-            leaf.subscribers.for_each(|subscriber| targets.plain.push(Target::new(subscriber)));
+            leaf.subscribers.for_each(|subscriber| {
+                let is_own = subscriber.options.no_local
+                    && publication.publisher == Some(subscriber.client.id().as_str());
+                if !is_own {
+                    targets.plain.push(Target::new(subscriber));
+                }
+            });
             if let Some(groups) = &leaf.groups {
                 groups.choose(self.chooser, publication, |target| targets.shared.push(target));
             }
@@ -180,8 +187,7 @@ fn merge(targets: &mut SmallVec<[Target; 4]>) {
         let same = Arc::ptr_eq(&later.client, &kept.client);
         if same {
             kept.options.qos = kept.options.qos.max(later.options.qos);
-            // One subscription that wants the client's own messages, or the flag as published, is enough.
-            kept.options.no_local &= later.options.no_local;
+            // One subscription that wants the flag as published is enough.
             kept.options.retain_as_published |= later.options.retain_as_published;
             kept.ids.append(&mut later.ids);
         }

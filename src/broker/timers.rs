@@ -2,17 +2,22 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use super::client::{Client, Generation};
 
-/// Due things, soonest first. Entries are not removed early: each names the connection that it followed, and
-/// is void once the client has had another.
+/// Fewer entries than this are not searched for void ones.
+const SWEEP_MIN: usize = 1_024;
+
+/// Due things, soonest first. Each entry names the connection that it followed, and is void once the client has
+/// had another. Void entries stay until they are as many as the others; they keep nobody's session in memory.
 #[derive(Default)]
 pub(super) struct Timers {
     due: BinaryHeap<Reverse<Entry>>,
     next_serial: u64,
+    /// With so many entries the void ones are removed.
+    sweep_at: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -24,25 +29,43 @@ pub(super) enum Due {
 struct Entry {
     at: Instant,
     serial: u64,
-    client: Arc<Client>,
+    client: Weak<Client>,
     generation: Generation,
     due: Due,
 }
 
+impl Entry {
+    fn is_void(&self) -> bool {
+        self.client.upgrade().is_none_or(|client| client.generation() != self.generation)
+    }
+}
+
 impl Timers {
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.due.len()
+    }
+
     /// `generation` is the client's after its connection ended.
     pub(super) fn add(&mut self, at: Instant, client: &Arc<Client>, generation: Generation, due: Due) {
+        if self.due.len() >= self.sweep_at.max(SWEEP_MIN) {
+            self.due.retain(|Reverse(entry)| !entry.is_void());
+            self.sweep_at = 2 * self.due.len();
+        }
         self.next_serial += 1;
-        let client = Arc::clone(client);
+        let client = Arc::downgrade(client);
         self.due.push(Reverse(Entry { at, serial: self.next_serial, client, generation, due }));
     }
 
     /// The next thing that is due at `now`.
     pub(super) fn pop(&mut self, now: Instant) -> Option<(Arc<Client>, Generation, Due)> {
-        if self.due.peek().is_none_or(|Reverse(entry)| entry.at > now) {
-            return None;
+        while self.due.peek().is_some_and(|Reverse(entry)| entry.at <= now) {
+            let Reverse(entry) = self.due.pop()?;
+            if let Some(client) = entry.client.upgrade() {
+                return Some((client, entry.generation, entry.due));
+            }
         }
-        self.due.pop().map(|Reverse(entry)| (entry.client, entry.generation, entry.due))
+        None
     }
 }
 

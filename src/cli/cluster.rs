@@ -128,14 +128,17 @@ async fn status(address: &str, json: bool) -> Result<(), Failure> {
     if json {
         return say_json(&value);
     }
+    let ready = if status.ready { "ready" } else { "not ready" };
+    let name = visible(&status.name);
+    if status.cluster.is_empty() {
+        return say(format_args!("{name} stands alone, {ready}"));
+    }
     let live = status.nodes.iter().filter(|node| node.is_live()).count();
     say(format_args!(
-        "cluster {} as {} sees it: {live} of {} nodes live, {}, {}\n",
+        "cluster {} as {name} sees it: {live} of {} nodes live, {}, {ready}\n",
         visible(&status.cluster),
-        visible(&status.name),
         status.nodes.len(),
         if status.converged { "converged" } else { "not converged" },
-        if status.ready { "ready" } else { "not ready" },
     ))?;
     let header = ["node", "address", "state", "link", "routes", "lag", "agrees", "seen", "unacked", "reason"];
     say_table(

@@ -71,6 +71,9 @@ async fn play(arguments: &Arguments, nodes: &mut Vec<Node>) -> Result<(), Failur
 
     send(&mqtt).await?;
 
+    if arguments.once {
+        return Ok(());
+    }
     say("\nThree nodes to play with:")?;
     for (n, (node, mqtt)) in nodes.iter().zip(&mqtt).enumerate() {
         say(format_args!("  node{}   MQTT {mqtt}   HTTP http://{}", n + 1, node.http_address()))?;
@@ -82,9 +85,6 @@ async fn play(arguments: &Arguments, nodes: &mut Vec<Node>) -> Result<(), Failur
         mqtt[0],
         nodes[0].http_address()
     ))?;
-    if arguments.once {
-        return Ok(());
-    }
     say("\nCtrl-C stops them.")?;
     std::future::pending().await
 }

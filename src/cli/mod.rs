@@ -8,6 +8,8 @@ mod demo;
 mod logging;
 mod manual;
 mod message;
+mod passwd;
+mod prompt;
 mod publish;
 mod serve;
 mod signal;
@@ -22,7 +24,7 @@ use console::{Failure, complain};
 
 /// A leaderless clustered MQTT broker: any node can die, the flock carries on.
 #[derive(Debug, Parser)]
-#[command(name = "flockmq", version, propagate_version = true, arg_required_else_help = true)]
+#[command(name = "flockmq", version, arg_required_else_help = true)]
 #[command(after_help = "Examples:
   flockmq serve                                    one node on loopback, in memory
   flockmq serve --config config/node1.toml         a node of a cluster
@@ -48,6 +50,8 @@ enum Command {
     Pub(publish::Arguments),
     /// Subscribe, and print the messages that arrive
     Sub(subscribe::Arguments),
+    /// Set or remove a user's password in a file of credentials
+    Passwd(passwd::Arguments),
     /// Ask a node about its cluster
     Cluster(cluster::Arguments),
     /// Print the completions for a shell
@@ -81,6 +85,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Pub(arguments) => publish::run(&arguments),
         Command::Sub(arguments) => subscribe::run(&arguments),
+        Command::Passwd(arguments) => passwd::run(&arguments),
         Command::Cluster(arguments) => cluster::run(&arguments),
         Command::Completions(arguments) => manual::completions(&arguments, &mut Arguments::command()),
         Command::Man(arguments) => manual::man(&arguments, Arguments::command()),
@@ -106,7 +111,8 @@ fn not_understood(error: &clap::Error) -> ExitCode {
 
 fn usage_error(rendered: &str) -> String {
     let lines = rendered.lines().map(str::trim).filter(|line| !line.is_empty());
-    let said: Vec<&str> = lines.take_while(|line| !line.starts_with("Usage:")).collect();
+    let is_advice = |line: &str| line.starts_with("Usage:") || line.starts_with("For more information");
+    let said: Vec<&str> = lines.take_while(|line| !is_advice(line)).collect();
     let said = said.join(" ");
     format!("{}; see --help", said.strip_prefix("error: ").unwrap_or(&said).trim_end_matches('.'))
 }
@@ -149,5 +155,6 @@ mod tests {
         check(&["flockmq", "pub", "-m", "x"], &["--topic"]);
         check(&["flockmq", "pub", "-t", "a", "-m", "x", "-q", "3"], &["3", "--qos"]);
         check(&["flockmq", "pub", "-t", "a"], &["--message"]);
+        check(&["flockmq", "cluster", "wait", "--nodes", "x"], &["'x'", "--nodes", "string; see --help"]);
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::console::{Failure, say};
 use super::{logging, signal};
+use crate::auth::Authenticator;
 use crate::config::{self, Overrides};
 use crate::node::Node;
 
@@ -101,8 +102,9 @@ pub(super) struct CheckArguments {
 }
 
 pub(super) fn check(arguments: &CheckArguments) -> Result<(), Failure> {
-    config::load(Some(&arguments.file), environment(), &Overrides::default())
+    let config = config::load(Some(&arguments.file), environment(), &Overrides::default())
         .map_err(|error| Failure::new(error.to_string()))?;
+    Authenticator::new(&config.auth).map_err(|error| Failure::new(format!("auth.password_file: {error}")))?;
     say(format_args!("{}: ok", arguments.file.display()))
 }
 

@@ -57,8 +57,11 @@ impl Mesh {
         if touched.nodes.is_empty() {
             return 0;
         }
+        // An expired message is not forwarded, and nobody misses it [MQTT5-3.3.2-5].
+        let Ok(frame) = Publish::new(self.next_message_seq(), publication, now()) else { return 0 };
         touched.frame.clear();
-        let is_encoded = self.encode(publication, &mut touched.frame);
+        let fits = frame.encoded_len() <= self.settings.link_buffer_bytes;
+        let is_encoded = fits && frame.encode(&mut touched.frame).is_ok();
         let links = self.links_by_index();
         let mut copies = 0;
         let mut dropped = 0;
@@ -81,26 +84,5 @@ impl Mesh {
             self.metrics.dropped(DropReason::LinkFull).inc_by(dropped);
         }
         copies
-    }
-
-    /// Appends the frame; false when it is longer than any link could carry.
-    fn encode(&self, publication: &Publication<'_>, out: &mut Vec<u8>) -> bool {
-        let expiry = match publication.remaining_expiry(now()) {
-            None => None,
-            // It expired just now; the peer is the one to say so, since it knows who was to get it.
-            Some(Err(_)) => Some(0),
-            Some(Ok(left)) => Some(left),
-        };
-        let frame = Publish {
-            seq: self.next_message_seq(),
-            qos: publication.qos,
-            retain: publication.retain,
-            expiry,
-            publisher: publication.publisher,
-            topic: publication.topic,
-            properties: publication.properties,
-            payload: publication.payload,
-        };
-        frame.encoded_len() <= self.settings.link_buffer_bytes && frame.encode(out).is_ok()
     }
 }

@@ -28,7 +28,7 @@ mod transport;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tracing::{info, warn};
@@ -56,11 +56,16 @@ const PORT_ATTEMPTS_MAX: usize = 16;
 
 /// What the cluster calls when something arrives for this node's clients. The broker implements it.
 pub trait Inbound: Send + Sync + 'static {
+    /// Some publishes have arrived and are handed over one after the other, without a wait between them.
+    fn burst(&self) -> Box<dyn InboundBurst + '_>;
+}
+
+/// The publishes that one read of a link brought. Dropping it means that these are all: what they have touched
+/// is to be written then.
+pub trait InboundBurst: Send {
     /// A peer's client published this, and this node had told the peer that it wants it. To be delivered to
     /// this node's clients only, never forwarded.
-    fn on_publish(&self, from: NodeId, id: MessageId, publication: &Publication<'_>);
-    /// Everything that one read brought was handed over: write what it touched.
-    fn on_burst_end(&self);
+    fn on_publish(&mut self, now: Instant, from: NodeId, id: MessageId, publication: &Publication<'_>);
 }
 
 /// Why the cluster did not start.

@@ -2,7 +2,10 @@
 //! Sans-io.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
+
+use tracing::error;
 
 use super::node_id::NodeId;
 use super::routes::Position;
@@ -33,10 +36,12 @@ pub(super) type Done = Box<dyn FnOnce(Reach) + Send>;
 pub(super) struct Ended(Vec<(Done, Reach)>);
 
 impl Ended {
-    /// Tells everyone who waited.
+    /// Tells everyone who waited. A panic of one is not the link's that happens to bring the news.
     pub(super) fn run(self) {
         for (done, reach) in self.0 {
-            done(reach);
+            if catch_unwind(AssertUnwindSafe(|| done(reach))).is_err() {
+                error!("who waited for a route panicked");
+            }
         }
     }
 

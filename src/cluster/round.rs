@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::{MissedTickBehavior, interval, timeout};
+use tracing::warn;
 
 use super::frame::Control;
 use super::membership::{Advertised, Member, Membership, RECENT_BYTES_MAX, RECENT_MAX};
@@ -29,6 +30,8 @@ pub(super) struct Rounds {
     seeds: Mutex<BTreeMap<String, Vec<SocketAddr>>>,
     own_addresses: [String; 2],
     seeds_are_known: AtomicBool,
+    /// Seeds were missing when the grace was over, and the log says so.
+    has_complained: AtomicBool,
     http: Mutex<Option<String>>,
 }
 
@@ -51,6 +54,7 @@ impl Rounds {
             mesh: Arc::clone(mesh),
             membership,
             seeds_are_known: AtomicBool::new(seeds.is_empty()),
+            has_complained: AtomicBool::new(false),
             seeds: Mutex::new(seeds),
             own_addresses,
             http: Mutex::default(),
@@ -165,12 +169,22 @@ impl Rounds {
         let is_at = |address: &str, seed: &str, resolved: &[SocketAddr]| {
             address == seed || address.parse().is_ok_and(|address: SocketAddr| resolved.contains(&address))
         };
-        let all = self.seeds.lock().iter().all(|(seed, resolved)| {
-            self.own_addresses.iter().any(|own| is_at(own, seed, resolved))
-                || live.iter().any(|member| is_at(&member.mesh_address, seed, resolved))
-        });
-        if all {
+        let missing: Vec<String> = {
+            let seeds = self.seeds.lock();
+            let missing = seeds.iter().filter(|(seed, resolved)| {
+                !self.own_addresses.iter().any(|own| is_at(own, seed, resolved))
+                    && !live.iter().any(|member| is_at(&member.mesh_address, seed, resolved))
+            });
+            missing.map(|(seed, _)| seed.clone()).collect()
+        };
+        if missing.is_empty() {
             self.seeds_are_known.store(true, Ordering::Release);
+        } else if self.mesh.is_grace_over() && !self.has_complained.swap(true, Ordering::AcqRel) {
+            // Without a word a node with a mistyped seed or secret would look like a healthy cluster of one.
+            warn!(
+                seeds = %missing.join(" "),
+                "seeds do not answer: not started yet, or another address, cluster name or secret"
+            );
         }
     }
 }

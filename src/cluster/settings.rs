@@ -33,9 +33,6 @@ pub struct Settings {
     pub link_buffer_bytes: usize,
     /// Route changes kept per owner, so that a peer that lags gets a range and not a snapshot.
     pub route_log_max: usize,
-    /// How long the last subscription of a filter may be gone before its route is withdrawn. It damps
-    /// reconnect flaps; whoever counts the subscriptions applies it.
-    pub withdraw_delay: Duration,
     /// How long after its start a node waits for seeds that it does not hear from before it is ready.
     pub join_grace: Duration,
 }
@@ -55,7 +52,6 @@ impl Default for Settings {
             suback_timeout: Duration::from_millis(500),
             link_buffer_bytes: 16 * 1_024 * 1_024,
             route_log_max: 65_536,
-            withdraw_delay: Duration::ZERO,
             join_grace: Duration::from_secs(2),
         }
     }

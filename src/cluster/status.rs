@@ -148,7 +148,7 @@ fn peer_status(id: NodeId, peer: &Peer, routes: &Routes) -> NodeStatus {
         routes: routes.routes_of(id),
         lag: peer.claim.map_or(0, |claim| lag(claim.position, have)),
         digest: digest.map(hex).unwrap_or_default(),
-        digest_agrees: digest.is_some() && digest == peer.claim,
+        digest_agrees: peer.claim.is_some_and(|claim| agrees(digest, claim)),
         seen_ms_ago: u64::try_from(seen.as_millis()).unwrap_or(u64::MAX),
         unacked: 0,
         reason: match state {
@@ -178,9 +178,11 @@ fn is_converged(me: NodeId, own: Digest, peers: &[(NodeId, Peer)], routes: &Rout
     let gone = |peer: &Peer| matches!(peer.state(), PeerState::Down | PeerState::Left);
     let live: Vec<&(NodeId, Peer)> = peers.iter().filter(|(_, peer)| !gone(peer)).collect();
     let all_live = live.iter().all(|(_, peer)| peer.state() == PeerState::Live);
-    let here = live.iter().all(|(id, peer)| peer.claim.is_some() && routes.digest(*id) == peer.claim);
+    let here =
+        live.iter().all(|(id, peer)| peer.claim.is_some_and(|claim| agrees(routes.digest(*id), claim)));
+    // Claims are as old as the last gossip round; what was applied here since then is news of the owner too.
     let mut claims: Vec<(NodeId, Position)> =
-        live.iter().filter_map(|(id, peer)| Some((*id, peer.claim?.position))).collect();
+        live.iter().filter_map(|(id, _)| Some((*id, routes.position(*id)?))).collect();
     claims.push((me, own.position));
     let there = live.iter().all(|(id, peer)| {
         claims.iter().filter(|(owner, _)| owner != id).all(|(owner, position)| {
@@ -189,6 +191,11 @@ fn is_converged(me: NodeId, own: Digest, peers: &[(NodeId, Peer)], routes: &Rout
         })
     });
     all_live && here && there
+}
+
+/// Whether the table has at least what the owner claims, and nothing else at the same position.
+fn agrees(here: Option<Digest>, claim: Digest) -> bool {
+    here.is_some_and(|here| here == claim || claim.position < here.position)
 }
 
 fn told(peer: &Peer, owner: NodeId) -> Position {

@@ -53,7 +53,6 @@ fn read_section(section: &mut Section) -> Result<Draft, ConfigError> {
     section.fill("link_buffer", bytes(64 << 10..=16 << 30), &mut settings.link_buffer_bytes)?;
     let route_log = |node: &_| integer(16..=1i64 << 30)(node).map(|changes| changes.unsigned_abs() as usize);
     section.fill("route_log", route_log, &mut settings.route_log_max)?;
-    section.fill("withdraw_delay", duration(Duration::ZERO..=HOUR), &mut settings.withdraw_delay)?;
     section.fill("join_grace", duration(Duration::ZERO..=HOUR), &mut settings.join_grace)?;
     Ok(Draft { settings, listen, advertise, dead_after, secret, secret_file })
 }

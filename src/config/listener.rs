@@ -1,10 +1,11 @@
 //! `[[listener]]`, `[auth]` and `[http]`: where the node can be reached, and by whom.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::{ConfigError, Origin};
-use super::kind::{Fit, boolean, duration, socket_address, text};
+use super::kind::{Fit, boolean, duration, path, socket_address, text};
 use super::mqtt::count;
 use super::section::{Place, Placed, Reader, Section};
 use super::tree::Node;
@@ -62,18 +63,25 @@ pub(super) fn read_http(reader: &mut Reader) -> Result<(HttpSettings, Place), Co
     Ok((settings, place))
 }
 
-/// `auth.allow_anonymous`, when it is set.
-pub(super) fn read_allow_anonymous(reader: &mut Reader) -> Result<Option<bool>, ConfigError> {
+/// `[auth]`, as far as it is set.
+pub(super) struct AuthDraft {
+    allow_anonymous: Option<bool>,
+    password_file: Option<PathBuf>,
+}
+
+pub(super) fn read_auth(reader: &mut Reader) -> Result<AuthDraft, ConfigError> {
     let mut section = reader.section("auth")?;
-    let allow = section.take("allow_anonymous", boolean)?;
+    let allow_anonymous = section.take("allow_anonymous", boolean)?.map(|placed| placed.value);
+    let password_file = section.take("password_file", path)?.map(|placed| placed.value);
     reader.close(section);
-    Ok(allow.map(|placed| placed.value))
+    Ok(AuthDraft { allow_anonymous, password_file })
 }
 
 impl Listeners {
     /// Anonymous clients are taken without being asked only where nobody else can come.
-    pub(super) fn settle_auth(&self, allow_anonymous: Option<bool>) -> Result<AuthSettings, ConfigError> {
-        let mut settings = AuthSettings::default();
+    pub(super) fn settle_auth(&self, draft: AuthDraft) -> Result<AuthSettings, ConfigError> {
+        let AuthDraft { allow_anonymous, password_file } = draft;
+        let mut settings = AuthSettings { password_file, ..AuthSettings::default() };
         if let Some(allow) = allow_anonymous {
             settings.allow_anonymous = allow;
             return Ok(settings);

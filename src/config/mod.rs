@@ -10,7 +10,6 @@ mod kind;
 mod listener;
 pub mod log;
 mod mqtt;
-mod retained;
 mod section;
 mod tree;
 
@@ -36,10 +35,10 @@ pub struct Config {
     pub cluster: Option<crate::cluster::Settings>,
     /// The MQTT listeners.
     pub server: crate::server::Settings,
-    /// Limits of what the broker keeps for everybody.
-    pub broker: crate::broker::Settings,
     /// Limits of one client's session.
     pub session: crate::session::Settings,
+    /// Limits of what is kept for everybody.
+    pub broker: crate::broker::Settings,
     /// Who may connect.
     pub auth: crate::auth::Settings,
     /// Health, metrics and API.
@@ -170,10 +169,10 @@ struct Draft {
     data_dir: Option<PathBuf>,
     node_name: Option<String>,
     cluster: Option<cluster::Draft>,
-    retained: crate::broker::RetainedSettings,
     session: crate::session::Settings,
+    broker: crate::broker::Settings,
     listeners: listener::Listeners,
-    allow_anonymous: Option<bool>,
+    auth: listener::AuthDraft,
     http: (crate::http::Settings, section::Place),
     log: log::Settings,
 }
@@ -187,19 +186,18 @@ impl Draft {
         let node_name = node.take("name", kind::name)?.map(|placed| placed.value);
         reader.close(node);
         let cluster = cluster::read(reader)?;
-        let mut session = mqtt::read(reader)?;
-        let (retained, retain_available) = retained::read(reader)?;
-        session.retain_available = retain_available;
+        let session = mqtt::read(reader)?;
+        let broker = mqtt::read_broker(reader)?;
         let listeners = listener::read(reader)?;
-        let allow_anonymous = listener::read_allow_anonymous(reader)?;
+        let auth = listener::read_auth(reader)?;
         let http = listener::read_http(reader)?;
         let log = log::read(reader)?;
-        Ok(Self { data_dir, node_name, cluster, retained, session, listeners, allow_anonymous, http, log })
+        Ok(Self { data_dir, node_name, cluster, session, broker, listeners, auth, http, log })
     }
 
     /// Checks what the values must agree on.
     fn settle(self, host_name: Option<String>) -> Result<Config, ConfigError> {
-        let auth = self.listeners.settle_auth(self.allow_anonymous)?;
+        let auth = self.listeners.settle_auth(self.auth)?;
         let mut ports = vec![(&self.http.1, self.http.0.bind)];
         ports.extend(self.cluster.as_ref().map(cluster::Draft::listen));
         let server = self.listeners.settle(&ports)?;
@@ -209,8 +207,8 @@ impl Draft {
             node_name: self.node_name.unwrap_or_else(|| default_name(host_name)),
             cluster,
             server,
-            broker: crate::broker::Settings { retained: self.retained, ..Default::default() },
             session: self.session,
+            broker: self.broker,
             auth,
             http: self.http.0,
             log: self.log,

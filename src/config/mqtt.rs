@@ -1,11 +1,12 @@
-//! `[mqtt]`: the limits of one client's session.
+//! `[mqtt]`: the limits of one client's session. `[retained]`: those of the messages kept for everybody.
 
 use std::time::Duration;
 
 use super::error::ConfigError;
-use super::kind::{Fit, bytes, duration_or_never, integer};
+use super::kind::{Fit, boolean, bytes, duration, duration_or_never, integer, word};
 use super::section::Reader;
 use super::tree::Node;
+use crate::broker::{Settings as BrokerSettings, SharedStrategy};
 use crate::session::Settings;
 
 /// The largest packet that MQTT can express: fixed header and 268,435,455 bytes behind it.
@@ -27,6 +28,27 @@ pub(super) fn read(reader: &mut Reader) -> Result<Settings, ConfigError> {
     section.fill("max_subscriptions_per_client", count(1..=10_000_000), &mut settings.subscriptions_max)?;
     section.fill("max_topic_levels", count(1..=65_535), &mut settings.topic_levels_max)?;
     section.fill("max_client_id_len", count(23..=65_535), &mut settings.client_id_len_max)?;
+    section.fill("retain_available", boolean, &mut settings.retain_available)?;
+    section.fill("shared_available", boolean, &mut settings.shared_available)?;
+    reader.close(section);
+    Ok(settings)
+}
+
+/// The limits of what the broker keeps.
+pub(super) fn read_broker(reader: &mut Reader) -> Result<BrokerSettings, ConfigError> {
+    let mut settings = BrokerSettings::default();
+    let mut section = reader.section("sys")?;
+    let interval = Duration::ZERO..=Duration::from_secs(24 * 60 * 60);
+    section.fill("interval", duration(interval), &mut settings.sys_interval)?;
+    reader.close(section);
+    let mut section = reader.section("shared")?;
+    section.fill("strategy", word(SharedStrategy::WORDS), &mut settings.shared.strategy)?;
+    reader.close(section);
+    let retained = &mut settings.retained;
+    let mut section = reader.section("retained")?;
+    section.fill("max_messages", count(0..=u32::MAX), &mut retained.messages_max)?;
+    section.fill("max_payload", bytes(0..=PACKET_SIZE_MAX as usize), &mut retained.payload_max)?;
+    section.fill("max_bytes", bytes(0..=1 << 40), &mut retained.bytes_max)?;
     reader.close(section);
     Ok(settings)
 }

@@ -2,17 +2,20 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::Poll;
 
 use atomic_waker::AtomicWaker;
 
 use crate::broker::Wire;
+use crate::metrics::Metrics;
 use crate::net::TcpStream;
 
 /// A socket with what others need to reach its owner.
 pub(super) struct Connection {
     stream: TcpStream,
+    metrics: Arc<Metrics>,
     owner: AtomicWaker,
     woken: AtomicBool,
     /// When the client was last heard, in milliseconds of the server's clock.
@@ -34,10 +37,20 @@ pub(super) enum Input {
     Woken,
 }
 
+/// What the owner of a connection waits for beside a wake-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Wants {
+    /// Something to read.
+    pub(super) bytes: bool,
+    /// Room in the socket.
+    pub(super) room: bool,
+}
+
 impl Connection {
-    pub(super) fn new(stream: TcpStream, now_ms: u64, silence_max_ms: u32) -> Self {
+    pub(super) fn new(stream: TcpStream, metrics: Arc<Metrics>, now_ms: u64, silence_max_ms: u32) -> Self {
         Self {
             stream,
+            metrics,
             owner: AtomicWaker::new(),
             woken: AtomicBool::new(false),
             heard_ms: AtomicU64::new(now_ms),
@@ -46,15 +59,18 @@ impl Connection {
         }
     }
 
-    /// Waits for the next input; for room in the socket only when `wants_room`.
-    pub(super) async fn next(&self, wants_room: bool) -> Input {
+    /// Waits for the next input that is wanted; a wake-up always is.
+    pub(super) async fn next(&self, wants: Wants) -> Input {
         poll_fn(|context| {
             self.owner.register(context.waker());
             if self.woken.swap(false, Ordering::AcqRel) {
                 return Poll::Ready(Input::Woken);
             }
-            if wants_room && self.stream.poll_write_ready(context).is_ready() {
+            if wants.room && self.stream.poll_write_ready(context).is_ready() {
                 return Poll::Ready(Input::Writable);
+            }
+            if !wants.bytes {
+                return Poll::Pending;
             }
             // A failed poll shows at the next read.
             self.stream.poll_read_ready(context).map(|_| Input::Readable)
@@ -62,9 +78,20 @@ impl Connection {
         .await
     }
 
+    /// Waits until time is up; neither reads nor looks at anything else.
+    pub(super) async fn overdue(&self) {
+        poll_fn(|context| {
+            self.owner.register(context.waker());
+            if self.is_overdue() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
     /// Reads without waiting.
     pub(super) fn try_read(&self, into: &mut [u8]) -> io::Result<usize> {
-        self.stream.try_read(into)
+        let read = self.stream.try_read(into)?;
+        self.metrics.bytes_received.inc_by(read as u64);
+        Ok(read)
     }
 
     /// The client was heard.
@@ -106,7 +133,9 @@ impl Connection {
 
 impl Wire for Connection {
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.stream.try_write(bytes)
+        let written = self.stream.try_write(bytes)?;
+        self.metrics.bytes_sent.inc_by(written as u64);
+        Ok(written)
     }
 
     fn wake(&self) {

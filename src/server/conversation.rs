@@ -8,11 +8,14 @@ use std::time::{Duration, Instant};
 use tracing::debug;
 
 use super::Shared;
-use super::connection::{Connection, Input};
-use crate::broker::{Attached, Burst, Duty, Wire};
-use crate::codec::{self, ConnAck, ConnAckProperties, DecodeError, Packet, ProtocolVersion, ReasonCode};
+use super::connection::{Connection, Input, Wants};
+use crate::broker::{Admission, Attached, Burst, Candidate, Duty, PasswordCheck, Wire};
+use crate::codec::{
+    self, ConnAck, ConnAckProperties, Connect, DecodeError, Packet, ProtocolVersion, ReasonCode,
+};
 use crate::metrics::ReasonLabel;
 use crate::net::clock;
+use crate::session::Negotiated;
 
 /// Bytes read at once. All connections of a thread share one such buffer.
 const SCRATCH_BYTES: usize = 64 << 10;
@@ -37,11 +40,25 @@ enum End {
     Ours,
 }
 
+/// How far a connection has come.
+enum Stage {
+    /// The CONNECT is awaited.
+    New,
+    /// Its password is to be checked. What the client has sent behind its CONNECT waits, and nothing is read.
+    Checking(Box<Negotiated>, PasswordCheck),
+    /// The client is proving who it is, AUTH by AUTH [MQTT5-4.12].
+    Proving(Box<Candidate>),
+    /// It has its session.
+    Attached(Attached),
+    /// It is refused: there will be nothing more.
+    Refused,
+}
+
 /// One connection and how far it has come. Dropping it tells the broker that the connection is gone.
 pub(super) struct Conversation {
     shared: Arc<Shared>,
     connection: Arc<Connection>,
-    attached: Option<Attached>,
+    stage: Stage,
     version: ProtocolVersion,
     /// The beginning of a packet that has not arrived completely.
     tail: Vec<u8>,
@@ -49,7 +66,7 @@ pub(super) struct Conversation {
 
 impl Conversation {
     pub(super) fn new(shared: Arc<Shared>, connection: Arc<Connection>) -> Self {
-        Self { shared, connection, attached: None, version: ProtocolVersion::V5, tail: Vec::new() }
+        Self { shared, connection, stage: Stage::New, version: ProtocolVersion::V5, tail: Vec::new() }
     }
 
     /// Talks until either side ends it.
@@ -65,20 +82,28 @@ impl Conversation {
 
     async fn talk(&mut self) -> End {
         loop {
-            let duty = self.attached.as_ref().map_or(Duty::Wait, |it| it.client.duty(it.generation));
-            if duty == Duty::Close {
-                return End::Ours;
+            if matches!(self.stage, Stage::Checking(..))
+                && let Err(end) = self.check_password().await
+            {
+                return end;
             }
-            match self.connection.next(duty == Duty::AwaitRoom).await {
+            let duty = self.attached().map_or(Duty::Wait, |it| it.client.duty(it.generation));
+            let wants = match duty {
+                Duty::Close => return End::Ours,
+                Duty::Wait => Wants { bytes: true, room: false },
+                Duty::AwaitRoom => Wants { bytes: true, room: true },
+                Duty::AwaitRoomOnly => Wants { bytes: false, room: true },
+            };
+            match self.connection.next(wants).await {
                 Input::Readable => {
-                    if let Err(end) = self.read_burst() {
+                    if let Err(end) = self.in_burst(Self::read_burst) {
                         return end;
                     }
                     // A socket that always has more must not keep the thread from the others.
                     tokio::task::yield_now().await;
                 }
                 Input::Writable => {
-                    if let Some(it) = &self.attached {
+                    if let Some(it) = self.attached() {
                         self.shared.broker.on_writable(clock::now(), &it.client, it.generation);
                     }
                 }
@@ -88,21 +113,56 @@ impl Conversation {
         }
     }
 
-    /// Reads and handles what is there, then flushes everybody it has touched.
-    fn read_burst(&mut self) -> Result<(), End> {
-        let now = clock::now();
-        self.connection.on_heard(self.shared.ms(now));
+    fn attached(&self) -> Option<&Attached> {
+        match &self.stage {
+            Stage::Attached(attached) => Some(attached),
+            Stage::New | Stage::Checking(..) | Stage::Proving(_) | Stage::Refused => None,
+        }
+    }
+
+    /// Handles packets, then flushes everybody they have touched.
+    fn in_burst(
+        &mut self,
+        act: impl FnOnce(&mut Self, Instant, &mut Burst) -> Result<(), End>,
+    ) -> Result<(), End> {
         let mut burst = Burst::default();
-        let result = SCRATCH.with_borrow_mut(|scratch| self.read_all(now, scratch, &mut burst));
+        let result = act(self, clock::now(), &mut burst);
         self.shared.broker.flush(&mut burst);
-        if let Some(it) = &self.attached {
+        if let Some(it) = self.attached() {
             it.client.flush();
         }
         result
     }
 
+    /// Waits for the outcome, at most until the time for the CONNECT is up, and goes on with what is there.
+    async fn check_password(&mut self) -> Result<(), End> {
+        let Stage::Checking(negotiated, check) = std::mem::replace(&mut self.stage, Stage::Refused) else {
+            return Ok(());
+        };
+        let shared = Arc::clone(&self.shared);
+        let checked = tokio::select! {
+            checked = shared.password_checks.run(move || check.run()) => checked,
+            () = self.connection.overdue() => return Err(self.on_overdue()),
+        };
+        let granted = checked.and_then(|user| shared.broker.on_password_checked(*negotiated, user));
+        let granted = granted.map_err(|reason| self.refuse_connect(reason))?;
+        self.in_burst(|this, now, burst| {
+            this.attach(now, &granted, burst);
+            let bytes = std::mem::take(&mut this.tail);
+            this.on_all_bytes(now, bytes, burst)
+        })
+    }
+
+    /// Reads and handles what is there.
+    fn read_burst(&mut self, now: Instant, burst: &mut Burst) -> Result<(), End> {
+        SCRATCH.with_borrow_mut(|scratch| self.read_all(now, scratch, burst))
+    }
+
     fn read_all(&mut self, now: Instant, scratch: &mut [u8], burst: &mut Burst) -> Result<(), End> {
         for _ in 0..READS_MAX {
+            if matches!(self.stage, Stage::Checking(..)) {
+                return Ok(());
+            }
             let read = match self.connection.try_read(scratch) {
                 Ok(0) => return Err(End::Network),
                 Ok(read) => read,
@@ -117,27 +177,41 @@ impl Conversation {
                 // Grows with what has arrived, never with what was announced.
                 let mut bytes = std::mem::take(&mut self.tail);
                 bytes.extend_from_slice(&scratch[..read]);
-                let used = self.on_bytes(now, &bytes, burst)?;
-                if used < bytes.len() {
-                    bytes.drain(..used);
-                    self.tail = bytes;
-                }
+                self.on_all_bytes(now, bytes, burst)?;
             }
         }
         Ok(())
     }
 
-    /// Handles all complete packets and returns how many bytes they took.
+    /// Handles all complete packets and keeps the rest.
+    fn on_all_bytes(&mut self, now: Instant, mut bytes: Vec<u8>, burst: &mut Burst) -> Result<(), End> {
+        let used = self.on_bytes(now, &bytes, burst)?;
+        if used < bytes.len() {
+            bytes.drain(..used);
+            self.tail = bytes;
+        }
+        Ok(())
+    }
+
+    /// Handles complete packets, up to one that has to wait, and returns how many bytes they took.
     fn on_bytes(&mut self, now: Instant, bytes: &[u8], burst: &mut Burst) -> Result<usize, End> {
         let mut used = 0;
         loop {
-            let size_max = match self.attached {
+            let size_max = match self.attached() {
+                _ if matches!(self.stage, Stage::Checking(..)) => return Ok(used),
                 Some(_) => self.shared.broker.session_settings().packet_size_max,
                 None => self.shared.broker.session_settings().packet_size_max.min(CONNECT_BYTES_MAX),
             };
             let header = match codec::peek(&bytes[used..], size_max) {
                 Ok(Some(header)) if used + header.total_len <= bytes.len() => header,
-                Ok(_) => return Ok(used),
+                Ok(_) => {
+                    // Whole packets count, not bytes: a client that trickles is as good as silent, and one that
+                    // has not sent its CONNECT is not heard at all.
+                    if used > 0 && self.attached().is_some() {
+                        self.connection.on_heard(self.shared.ms(now));
+                    }
+                    return Ok(used);
+                }
                 Err(error) => return Err(self.on_malformed(&bytes[used..], &error)),
             };
             let frame = &bytes[used..used + header.total_len];
@@ -150,41 +224,84 @@ impl Conversation {
     }
 
     fn on_packet(&mut self, now: Instant, packet: Packet<'_>, burst: &mut Burst) -> Result<(), End> {
-        let broker = &self.shared.broker;
-        if let Some(it) = &self.attached {
+        if let Stage::Attached(it) = &self.stage {
+            let broker = &self.shared.broker;
             return broker.on_packet(now, &it.client, it.generation, packet, burst).map_err(|_| End::Ours);
         }
-        let Packet::Connect(connect) = packet else {
+        match (std::mem::replace(&mut self.stage, Stage::Refused), packet) {
+            (Stage::New, Packet::Connect(connect)) => self.on_connect(now, &connect, burst),
             // The first packet must be a CONNECT [MQTT5-3.1.0-1]; without one there is nobody to answer.
-            self.shared.count_refused("not_connect");
-            return Err(End::Ours);
-        };
+            (Stage::New, _) => {
+                self.shared.count_refused("not_connect");
+                Err(End::Ours)
+            }
+            (Stage::Proving(candidate), Packet::Auth(auth)) => {
+                let admission = self.shared.broker.on_auth(*candidate, &auth);
+                self.on_admission(now, admission, burst)
+            }
+            (Stage::Proving(_), Packet::Disconnect(_)) => {
+                self.shared.count_refused("gave_up");
+                Err(End::Ours)
+            }
+            // [MQTT5-3.1.2-30]
+            (Stage::Proving(_), _) => Err(self.refuse_connect(ReasonCode::ProtocolError)),
+            // No packet is handled in these.
+            (Stage::Checking(..) | Stage::Attached(_) | Stage::Refused, _) => Err(End::Ours),
+        }
+    }
+
+    fn on_connect(&mut self, now: Instant, connect: &Connect<'_>, burst: &mut Burst) -> Result<(), End> {
         self.version = connect.version;
-        let negotiated = match broker.negotiate(&connect, rand::random()) {
-            Ok(negotiated) => negotiated,
-            Err(reason) => return Err(self.refuse_connect(reason)),
-        };
+        let admission = self.shared.broker.admit(connect, rand::random());
+        self.on_admission(now, admission, burst)
+    }
+
+    fn on_admission(
+        &mut self,
+        now: Instant,
+        admission: Result<Admission, ReasonCode>,
+        burst: &mut Burst,
+    ) -> Result<(), End> {
+        match admission.map_err(|reason| self.refuse_connect(reason))? {
+            Admission::Granted(negotiated) => self.attach(now, &negotiated, burst),
+            Admission::Password(negotiated, check) => self.stage = Stage::Checking(negotiated, check),
+            Admission::Challenged(candidate, packet) => {
+                self.stage = Stage::Proving(candidate);
+                // Nothing else was written but such packets, each answered: a few bytes fit the socket.
+                let written = self.connection.try_write(&packet);
+                if !written.is_ok_and(|written| written == packet.len()) {
+                    return Err(End::Network);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the client its session.
+    fn attach(&mut self, now: Instant, negotiated: &Negotiated, burst: &mut Burst) {
         let wire: Arc<dyn Wire> = Arc::clone(&self.connection) as Arc<dyn Wire>;
-        let attached = broker.connect(now, &negotiated, &wire, burst);
+        let attached = self.shared.broker.connect(now, negotiated, &wire, burst);
         let silence_max = negotiated.silence_max().map_or(0, |time| time.as_millis() as u32);
+        self.connection.on_heard(self.shared.ms(now));
         self.connection.set_silence_max(silence_max);
         self.shared.watch(&self.connection);
-        debug!(client = %negotiated.client_id, version = ?negotiated.version, "connected");
-        self.attached = Some(attached);
-        Ok(())
+        debug!(client = %negotiated.client_id, user = ?negotiated.user, version = ?negotiated.version, "connected");
+        self.stage = Stage::Attached(attached);
     }
 
     /// A packet that breaks the rules: the connection is closed, with the reason where the version has a way
     /// to say it [MQTT5-4.13.1-1].
     fn on_malformed(&mut self, frame: &[u8], error: &DecodeError) -> End {
         let reason = error.reason_code();
-        match &self.attached {
-            Some(it) => {
+        match &self.stage {
+            Stage::Attached(it) => {
                 debug!(client = %it.client.id(), %error, "malformed packet");
                 self.shared.broker.refuse(&it.client, it.generation, reason);
                 End::Ours
             }
-            None => {
+            // In the version of the CONNECT that began it, which is 5.
+            Stage::Proving(_) => self.refuse_connect(reason),
+            Stage::New | Stage::Checking(..) | Stage::Refused => {
                 let answer_in = match error {
                     DecodeError::UnsupportedProtocolVersion { answer_in, .. } => Some(*answer_in),
                     // Only MQTT 5 has a code for a malformed CONNECT; the others are just closed.
@@ -202,6 +319,9 @@ impl Conversation {
 
     fn refuse_connect(&self, reason: ReasonCode) -> End {
         self.shared.count_refused(reason.name());
+        if self.version < ProtocolVersion::V5 && !has_return_code(reason) {
+            return End::Ours;
+        }
         let connack = ConnAck { session_present: false, reason, properties: ConnAckProperties::default() };
         let mut bytes = Vec::new();
         if connack.encode(self.version, &mut bytes).is_ok() {
@@ -212,7 +332,7 @@ impl Conversation {
     }
 
     fn on_overdue(&self) -> End {
-        match &self.attached {
+        match self.attached() {
             Some(it) => self.shared.broker.refuse(&it.client, it.generation, ReasonCode::KeepAliveTimeout),
             None => self.shared.count_refused("connect_timeout"),
         }
@@ -222,10 +342,30 @@ impl Conversation {
 
 impl Drop for Conversation {
     fn drop(&mut self) {
-        if let Some(it) = self.attached.take() {
+        if let Some(it) = self.attached() {
             self.shared.broker.on_closed(clock::now(), &it.client, it.generation);
         }
     }
+}
+
+/// Whether one of the five return codes of 3.x says it. For the rest the connection is closed without a CONNACK
+/// [MQTT311-3.2.2-6].
+fn has_return_code(reason: ReasonCode) -> bool {
+    matches!(
+        reason,
+        ReasonCode::UnsupportedProtocolVersion
+            | ReasonCode::ClientIdentifierNotValid
+            | ReasonCode::BadUserNameOrPassword
+            | ReasonCode::NotAuthorized
+            | ReasonCode::Banned
+            | ReasonCode::BadAuthenticationMethod
+            | ReasonCode::ServerUnavailable
+            | ReasonCode::ServerBusy
+            | ReasonCode::UseAnotherServer
+            | ReasonCode::ServerMoved
+            | ReasonCode::QuotaExceeded
+            | ReasonCode::ConnectionRateExceeded
+    )
 }
 
 /// Reads and forgets until the peer has closed, so that its unread packets do not reset the connection before
@@ -238,7 +378,9 @@ async fn linger(connection: &Connection) {
             match connection.try_read(&mut scratch) {
                 Ok(0) => return,
                 Ok(read) => bytes += read,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => _ = connection.next(false).await,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    _ = connection.next(Wants { bytes: true, room: false }).await;
+                }
                 Err(_) => return,
             }
         }

@@ -5,6 +5,7 @@
 
 mod connection;
 mod conversation;
+mod password_checks;
 mod settings;
 mod wheel;
 
@@ -26,6 +27,7 @@ use crate::net::{TcpListener, TcpStream, clock};
 use crate::tasks::Tasks;
 use connection::Connection;
 use conversation::Conversation;
+use password_checks::PasswordChecks;
 use wheel::{TICK, Wheel};
 
 /// A listener could not be opened.
@@ -49,6 +51,7 @@ struct Shared {
     broker: Arc<Broker>,
     metrics: Arc<Metrics>,
     tasks: Tasks,
+    password_checks: PasswordChecks,
     started: Instant,
     /// Connections whose silence is watched.
     silent: Mutex<Wheel<Watch>>,
@@ -88,6 +91,7 @@ impl Server {
             broker,
             metrics,
             tasks: tasks.clone(),
+            password_checks: PasswordChecks::new(tasks.clone()),
             started: clock::now(),
             silent: Mutex::new(Wheel::new()),
         });
@@ -109,7 +113,9 @@ impl Shared {
         let silence_max_ms = connection.silence_max_ms();
         if silence_max_ms != 0 {
             let watch = Watch { connection: Arc::downgrade(connection), silence_max_ms };
-            self.silent.lock().add(connection.overdue_at_ms(silence_max_ms), watch);
+            let mut silent = self.silent.lock();
+            silent.sweep(|watch| watch.connection.strong_count() > 0);
+            silent.add(connection.overdue_at_ms(silence_max_ms), watch);
         }
     }
 }
@@ -150,7 +156,8 @@ fn welcome(shared: &Arc<Shared>, listener: &Listener, open: &Arc<AtomicUsize>, s
     }
     let place = Place::take(open);
     let silence_max = u32::try_from(listener.connect_timeout.as_millis()).unwrap_or(u32::MAX);
-    let connection = Arc::new(Connection::new(stream, shared.ms(clock::now()), silence_max));
+    let connection =
+        Arc::new(Connection::new(stream, Arc::clone(&shared.metrics), shared.ms(clock::now()), silence_max));
     shared.watch(&connection);
     let conversation = Conversation::new(Arc::clone(shared), connection);
     shared.tasks.spawn("connection", async move {

@@ -1,6 +1,8 @@
 //! What a CONNECT and this node agree on, and the CONNACK that says so.
 
+use std::fmt;
 use std::num::NonZeroU16;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::client_id::{ClientId, ClientIdError};
@@ -52,7 +54,7 @@ impl Expiry {
         self != Self::AtClose
     }
 
-    /// What a DISCONNECT asks for: `None` when it may not (from zero to more, [MQTT5-3.14.2-2]).
+    /// What a DISCONNECT asks for: `None` when it may not (from zero to more, section 3.14.2.2.2).
     pub(super) fn changed_to(self, seconds: u32, max: Option<Duration>) -> Option<Self> {
         if self == Self::AtClose && seconds != 0 {
             return None;
@@ -72,6 +74,8 @@ pub struct Negotiated {
     pub clean_start: bool,
     /// How long the session outlives the connection.
     pub expiry: Expiry,
+    /// Who the client proved to be; `None` for an anonymous one.
+    pub user: Option<Arc<str>>,
     /// Seconds of the keep alive that is in force; 0 is off.
     pub keep_alive: u16,
     /// QoS 1 and 2 publishes that the client takes unacknowledged.
@@ -82,9 +86,17 @@ pub struct Negotiated {
     /// [MQTT5-3.1.2-29].
     pub(super) problem_information: bool,
     pub(super) will: Option<Box<Will>>,
+    exchange: Option<Exchange>,
     assigned: bool,
     keep_alive_changed: bool,
     expiry_changed: bool,
+}
+
+/// The enhanced authentication by which a client has proven itself.
+#[derive(Clone)]
+struct Exchange {
+    method: &'static str,
+    last_data: Vec<u8>,
 }
 
 impl Negotiated {
@@ -94,9 +106,6 @@ impl Negotiated {
     /// The reason code of the CONNACK that refuses it.
     pub fn new(connect: &Connect<'_>, settings: &Settings, random: u128) -> Result<Self, ReasonCode> {
         let properties = &connect.properties;
-        if properties.authentication_method.is_some() {
-            return Err(ReasonCode::BadAuthenticationMethod);
-        }
         let (client_id, assigned) = client_id(connect, settings, random)?;
         let will = connect.will.as_ref();
         let retained_will = will.is_some_and(|will| will.retain) && connect.version == ProtocolVersion::V5;
@@ -119,15 +128,41 @@ impl Negotiated {
             client_id,
             clean_start: connect.clean_start,
             expiry,
+            user: None,
             keep_alive: if keep_alive_changed { settings.keep_alive_max } else { connect.keep_alive },
             client_receive_maximum: properties.receive_maximum.map_or(u16::MAX, NonZeroU16::get),
             client_packet_size_max: properties.packet_size_max.map_or(u32::MAX, |size| size.get()),
             problem_information: properties.request_problem_information.unwrap_or(true),
             will: will.map(Box::new),
+            exchange: None,
             assigned,
             keep_alive_changed,
             expiry_changed: expiry.seconds() != asked && connect.version == ProtocolVersion::V5,
         })
+    }
+
+    /// The client has proven with its password to be `user`.
+    #[must_use]
+    pub fn by_password(self, user: Arc<str>) -> Self {
+        Self { user: Some(user), ..self }
+    }
+
+    /// The client has proven to be `user` by an exchange of this method; CONNACK brings it the server's
+    /// `last_data` [MQTT5-3.2.2.3.18].
+    #[must_use]
+    pub fn by_exchange(self, user: Arc<str>, method: &'static str, last_data: Vec<u8>) -> Self {
+        Self { user: Some(user), exchange: Some(Exchange { method, last_data }), ..self }
+    }
+
+    /// The Authentication Method of the connection, when the client was proven by one.
+    pub(super) fn method(&self) -> Option<&'static str> {
+        self.exchange.as_ref().map(|exchange| exchange.method)
+    }
+
+    /// The largest packet that the client takes, in bytes.
+    #[must_use]
+    pub fn client_packet_size_max(&self) -> u32 {
+        self.client_packet_size_max
     }
 
     /// How long the client may be silent: one and a half times its keep alive [MQTT5-3.1.2-22].
@@ -139,6 +174,7 @@ impl Negotiated {
     /// The CONNACK that accepts it, with every limit that differs from the protocol's default.
     pub(super) fn connack(&self, settings: &Settings, session_present: bool) -> ConnAck<'_> {
         let receive_maximum = NonZeroU16::new(settings.receive_maximum).filter(|max| max.get() != u16::MAX);
+        let last_data = self.exchange.as_ref().map(|exchange| exchange.last_data.as_slice());
         ConnAck {
             session_present,
             reason: ReasonCode::Success,
@@ -151,9 +187,18 @@ impl Negotiated {
                 server_keep_alive: self.keep_alive_changed.then_some(self.keep_alive),
                 retain_available: (!settings.retain_available).then_some(false),
                 shared_subscription_available: (!settings.shared_available).then_some(false),
+                authentication_method: self.method(),
+                authentication_data: last_data.filter(|data| !data.is_empty()),
                 ..ConnAckProperties::default()
             },
         }
+    }
+}
+
+/// Without the data: it must not end in a log.
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchange").field("method", &self.method).finish_non_exhaustive()
     }
 }
 

@@ -104,7 +104,8 @@ fn first_byte(address: &Address<'_>) -> u8 {
     0x30 | (address.qos as u8) << 1 | u8::from(address.retain)
 }
 
-/// Appends a message that is kept, for its first or a repeated delivery. False when it has expired.
+/// Appends a message that is kept, for its first or a repeated delivery. False when it has expired before the
+/// first; what was sent once is sent again in any case [MQTT5-4.4.0-1] [MQTT5-4.3.3-7].
 pub(super) fn encode_message(
     message: &Message,
     now: Instant,
@@ -113,7 +114,7 @@ pub(super) fn encode_message(
     out: &mut Vec<u8>,
 ) -> bool {
     let publication = message.publication();
-    if is_expired(&publication, now) {
+    if !dup && is_expired(&publication, now) {
         return false;
     }
     append(&outgoing(&publication, now, address, dup), address.version, out);
@@ -142,7 +143,7 @@ fn outgoing<'a>(
         topic: publication.topic.as_str(),
         packet_id: address.packet_id,
         // Counted down [MQTT5-3.3.2-6], a started second as a whole one.
-        message_expiry: publication.remaining_expiry(now).and_then(Result::ok),
+        message_expiry: publication.remaining_expiry(now).map(|left| left.unwrap_or(0)),
         topic_alias: None,
         subscription_ids: address.subscription_ids,
         forwarded: publication.properties,

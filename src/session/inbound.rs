@@ -51,6 +51,14 @@ impl Incoming<'_> {
     }
 }
 
+/// A Response Topic is a Topic Name [MQTT5-3.3.2-14]; the codec knows it as a string only.
+pub(super) fn check_response_topic(topic: Option<&str>) -> Result<(), ReasonCode> {
+    match topic.map(TopicRef::parse) {
+        Some(Err(_)) => Err(ReasonCode::ProtocolError),
+        Some(Ok(_)) | None => Ok(()),
+    }
+}
+
 /// What a PUBLISH asks for.
 #[derive(Debug)]
 pub(super) enum Arrival<'a> {
@@ -92,6 +100,7 @@ impl Inbound {
         if publish.retain && version == ProtocolVersion::V5 && !settings.retain_available {
             return Err(ReasonCode::RetainNotSupported);
         }
+        check_response_topic(properties.response_topic)?;
         let topic = self.topic(&publish, settings)?;
         if let Some(id) = publish.packet_id {
             if publish.qos == Qos::ExactlyOnce && self.unreleased.contains(&id) {

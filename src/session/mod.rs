@@ -4,6 +4,7 @@
 //! nothing and routes nothing itself: each packet leads to at most one [`Request`] to the driver, which
 //! answers with `on_published`, `on_subscribed` or `on_unsubscribed`.
 
+mod authentication;
 mod client_id;
 mod connect;
 mod copies;
@@ -36,6 +37,7 @@ use crate::codec::{
 };
 use crate::message::Message;
 use crate::topic::SubscriptionFilter;
+use authentication::Authentication;
 use inbound::{Arrival, Inbound};
 use outbound::{Outbound, Window, release};
 
@@ -59,6 +61,15 @@ pub enum Request<'a> {
         packet_id: PacketId,
         /// One for each filter of the packet, in its order.
         filters: Vec<Result<SubscriptionFilter, ReasonCode>>,
+    },
+    /// The client proves again who it is; then call [`Session::on_authentication`], or close with 0x87.
+    Authenticate {
+        /// The Authentication Method of its CONNECT.
+        method: &'static str,
+        /// Whether an exchange begins; else it goes on.
+        begins: bool,
+        /// The client's Authentication Data, empty when there was none.
+        data: &'a [u8],
     },
     /// The client said goodbye: close the connection, then call [`Session::on_closed`].
     Disconnect,
@@ -102,6 +113,8 @@ struct Connected {
     version: ProtocolVersion,
     window: Window,
     problem_information: bool,
+    /// Set when the client's CONNECT named a method.
+    authentication: Option<Authentication>,
     /// Whether a DISCONNECT came, after which nothing more is processed.
     said_goodbye: bool,
 }
@@ -110,6 +123,7 @@ struct Connected {
 #[derive(Debug)]
 pub struct Session {
     client_id: ClientId,
+    user: Option<Arc<str>>,
     settings: Arc<Settings>,
     connected: Option<Connected>,
     expiry: Expiry,
@@ -125,6 +139,7 @@ impl Session {
     pub fn new(negotiated: &Negotiated, settings: Arc<Settings>) -> Self {
         Self {
             client_id: negotiated.client_id.clone(),
+            user: negotiated.user.clone(),
             settings,
             connected: None,
             expiry: negotiated.expiry,
@@ -139,6 +154,7 @@ impl Session {
     pub fn on_connected(&mut self, now: Instant, negotiated: &Negotiated, present: bool, out: &mut Outbox) {
         let version = negotiated.version;
         out.push(version, &Packet::ConnAck(negotiated.connack(&self.settings, present)));
+        self.user.clone_from(&negotiated.user);
         self.expiry = negotiated.expiry;
         self.will.clone_from(&negotiated.will);
         self.connected = Some(Connected {
@@ -149,6 +165,7 @@ impl Session {
                 packet_size_max: negotiated.client_packet_size_max,
             },
             problem_information: negotiated.problem_information,
+            authentication: negotiated.method().map(Authentication::new),
             said_goodbye: false,
         });
         self.inbound.on_connected();
@@ -160,6 +177,12 @@ impl Session {
     #[must_use]
     pub fn client_id(&self) -> &ClientId {
         &self.client_id
+    }
+
+    /// Who the client proved to be on its present or last connection; `None` for an anonymous one.
+    #[must_use]
+    pub fn user(&self) -> Option<&Arc<str>> {
+        self.user.as_ref()
     }
 
     /// The version of the present connection.
@@ -224,10 +247,12 @@ impl Session {
             Packet::Unsubscribe(unsubscribe) => return Ok(on_unsubscribe(&unsubscribe)),
             Packet::PingReq => self.push(out, &Packet::PingResp),
             Packet::Disconnect(disconnect) => return self.on_disconnect(&disconnect),
-            // A second CONNECT [MQTT5-3.1.0-2], an AUTH without a method agreed on [MQTT5-4.12.0-6], and what
-            // only a server may send.
+            Packet::Auth(auth) => match &mut connected.authentication {
+                Some(authentication) => return authentication.on_auth(&auth),
+                None => return Err(ReasonCode::ProtocolError), // [MQTT5-4.12.0-7]
+            },
+            // A second CONNECT [MQTT5-3.1.0-2], and what only a server may send.
             Packet::Connect(_)
-            | Packet::Auth(_)
             | Packet::ConnAck(_)
             | Packet::SubAck(_)
             | Packet::UnsubAck(_)
@@ -300,6 +325,30 @@ impl Session {
         self.push(out, &Packet::UnsubAck(unsuback));
     }
 
+    /// The outcome of a [`Request::Authenticate`] that was not denied: the client has proven itself again, or the
+    /// exchange goes on with this data.
+    ///
+    /// # Errors
+    /// The answer is larger than the client's Maximum Packet Size, so the connection must be closed.
+    pub fn on_authentication(
+        &mut self,
+        is_done: bool,
+        data: &[u8],
+        out: &mut Outbox,
+    ) -> Result<(), ReasonCode> {
+        let Some(connected) = &mut self.connected else { return Ok(()) };
+        let Some(authentication) = &mut connected.authentication else { return Ok(()) };
+        let answer = authentication.answer(is_done, data);
+        if answer
+            .encoded_len(connected.version)
+            .is_ok_and(|len| len > connected.window.packet_size_max as usize)
+        {
+            return Err(ReasonCode::PacketTooLarge);
+        }
+        out.push(connected.version, &Packet::Auth(answer));
+        Ok(())
+    }
+
     /// Takes one copy of a message for this client.
     pub fn deliver(
         &mut self,
@@ -323,7 +372,8 @@ impl Session {
         out: &mut Outbox,
     ) -> bool {
         let Some(connected) = &self.connected else { return false };
-        // The flag is set whatever the subscription says: this is a retained message [MQTT5-3.3.1-8].
+        // The flag is set whatever the subscription says: this is a retained message
+        // (section 3.3.1.3) [MQTT311-3.3.1-8].
         let delivery = Delivery { qos_max, retain: true, subscription_ids, share: None };
         self.outbound.deliver_retained(now, message, &delivery, &connected.window, &self.settings, out)
     }
@@ -422,6 +472,9 @@ impl Session {
     }
 
     fn on_disconnect<'a>(&mut self, disconnect: &Disconnect<'_>) -> Result<Request<'a>, ReasonCode> {
+        if !is_said_by_clients(disconnect.reason) || disconnect.server_reference.is_some() {
+            return Err(ReasonCode::ProtocolError);
+        }
         if let Some(seconds) = disconnect.session_expiry {
             let expiry = self.expiry.changed_to(seconds, self.settings.session_expiry_max);
             self.expiry = expiry.ok_or(ReasonCode::ProtocolError)?;
@@ -459,6 +512,27 @@ fn on_unsubscribe<'a>(unsubscribe: &Unsubscribe<'_>) -> Request<'a> {
     let filters =
         filters.map(|text| SubscriptionFilter::parse(text).map_err(|_| ReasonCode::TopicFilterInvalid));
     Request::Unsubscribe { packet_id: unsubscribe.packet_id, filters: filters.collect() }
+}
+
+/// Whether a client may put the code into its DISCONNECT (table 3-10); the codec knows no direction.
+fn is_said_by_clients(reason: ReasonCode) -> bool {
+    matches!(
+        reason,
+        ReasonCode::NormalDisconnection
+            | ReasonCode::DisconnectWithWill
+            | ReasonCode::UnspecifiedError
+            | ReasonCode::MalformedPacket
+            | ReasonCode::ProtocolError
+            | ReasonCode::ImplementationSpecificError
+            | ReasonCode::TopicNameInvalid
+            | ReasonCode::ReceiveMaximumExceeded
+            | ReasonCode::TopicAliasInvalid
+            | ReasonCode::PacketTooLarge
+            | ReasonCode::MessageRateTooHigh
+            | ReasonCode::QuotaExceeded
+            | ReasonCode::AdministrativeAction
+            | ReasonCode::PayloadFormatInvalid
+    )
 }
 
 fn received<'a>(packet_id: PacketId, reason: ReasonCode) -> PubRec<'a> {

@@ -326,7 +326,9 @@ impl Outbound {
 
     /// Whether a new QoS 1 or 2 message is sent at once.
     fn is_open(&self, window: &Window, settings: &Settings, out: &Outbox) -> bool {
-        self.queue.is_empty() && self.has_room(window) && out.len() < settings.outbox_bytes_max
+        // What an earlier connection left unacknowledged comes first.
+        let is_next = self.queue.is_empty() && self.sent == self.inflight.len();
+        is_next && self.has_room(window) && out.len() < settings.outbox_bytes_max
     }
 
     fn has_room(&self, window: &Window) -> bool {

@@ -170,6 +170,7 @@ fn names(requests: &Result<Request<'_>, ReasonCode>) -> &'static str {
         Ok(Request::Publish(_)) => "publish",
         Ok(Request::Subscribe { .. }) => "subscribe",
         Ok(Request::Unsubscribe { .. }) => "unsubscribe",
+        Ok(Request::Authenticate { .. }) => "authenticate",
         Ok(Request::Disconnect) => "disconnect",
         Err(_) => "error",
     }
@@ -612,7 +613,7 @@ fn the_end_of_a_connection_decides_on_will_and_session() {
     check(10, None, Closing::TakenOver { continues: false }, Some(0), 3_600);
 }
 
-/// [MQTT5-3.14.2-2]: a session that was to end with its connection cannot be prolonged by the DISCONNECT.
+/// Section 3.14.2.2.2: a session that was to end with its connection cannot be prolonged by the DISCONNECT.
 #[test]
 fn disconnect_may_not_make_a_session_persistent() {
     let mut peer = Peer::connected(&connect(V5, true, ConnectProperties::default()), Settings::default());
@@ -637,4 +638,25 @@ fn after_goodbye_nothing_is_heard() {
     let mut old = Peer::connected(&connect(V311, true, ConnectProperties::default()), Settings::default());
     old.session.say_goodbye(ReasonCode::ServerShuttingDown, &mut old.out);
     assert!(old.out.is_empty(), "3.1.1 has no DISCONNECT from the server");
+}
+
+/// [MQTT5-4.6.0-1]
+#[test]
+fn what_a_full_outbox_kept_from_being_sent_again_still_goes_before_what_is_new() {
+    let settings = Settings { outbox_bytes_max: 16, ..Settings::default() };
+    let mut peer = Peer::connected(&connect(V5, true, persistent()), settings);
+    for topic in ["a", "b", "c"] {
+        peer.deliver(topic, Qos::AtLeastOnce);
+        peer.sent();
+    }
+    let mut topics = peer.reconnect(&connect(V5, false, persistent()));
+    peer.deliver("d", Qos::AtLeastOnce);
+    topics.extend(peer.sent());
+    for _ in 0..4 {
+        peer.session.on_drained(peer.now, &mut peer.out);
+        topics.extend(peer.sent());
+    }
+    let again = ["PUBLISH a q1 #1 dup", "PUBLISH b q1 #2 dup", "PUBLISH c q1 #3 dup"];
+    assert_eq!(topics[..3], again);
+    assert_eq!(topics[3..], ["PUBLISH d q1 #4"]);
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::inbound::check_response_topic;
 use crate::codec::{self, ReasonCode};
 use crate::message::Publication;
 use crate::topic::TopicName;
@@ -22,12 +23,13 @@ impl Will {
     /// Takes over what the CONNECT said.
     ///
     /// # Errors
-    /// 0x90 when the topic is not a Topic Name that this node takes.
+    /// 0x90 when the topic is not a Topic Name that this node takes, 0x82 when the Response Topic is none.
     pub(super) fn new(will: &codec::Will<'_>, levels_max: usize) -> Result<Self, ReasonCode> {
         let topic = TopicName::parse(will.topic).map_err(|_| ReasonCode::TopicNameInvalid)?;
         if topic.as_ref().levels().count() > levels_max {
             return Err(ReasonCode::TopicNameInvalid);
         }
+        check_response_topic(will.properties.response_topic)?;
         let seconds = |seconds: u32| Duration::from_secs(u64::from(seconds));
         Ok(Self {
             topic,

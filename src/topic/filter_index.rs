@@ -336,7 +336,6 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "takes some seconds; run it after changes to the trie"]
     fn a_million_of_them_leave_no_residue() {
         churn(250_000);
     }
@@ -383,7 +382,6 @@ mod tests {
 
     #[test]
     #[expect(clippy::print_stdout, reason = "the measurement is for a person to read")]
-    #[ignore = "takes some seconds; prints what a filter costs and how long a match takes"]
     fn a_million_filters_are_measured() {
         check_bytes(1_000_000);
         let mut index = FilterIndex::new();

@@ -302,3 +302,34 @@ fn a_connection_without_connect_is_closed() {
     };
     assert!(closed, "the connection stays open");
 }
+
+/// [MQTT5-3.1.2-22]: a packet counts, not a byte.
+#[test]
+fn bytes_that_trickle_in_keep_no_connection_open() {
+    let flock = Flock::start_with(1, |_, spec| spec.listener_lines = "connect_timeout = \"1s\"\n".to_owned());
+    let target = flock.nodes[0].mqtt();
+    let options = Options::new(Version::V5, "a client that takes its time").keep_alive(1);
+    let mut before_connect = TcpStream::connect(target).expect("the node accepts");
+    check_trickle_ends(&mut before_connect, &options.connect_packet());
+    // Keep Alive 1 allows one and a half seconds.
+    let mut after_connect = introduced(target, &options);
+    check_trickle_ends(&mut after_connect, &packet(wire::PUBLISH, &[0; 120]));
+}
+
+/// Sends a byte at a time, and not the last one.
+fn check_trickle_ends(stream: &mut TcpStream, bytes: &[u8]) {
+    stream.set_read_timeout(Some(Duration::from_millis(100))).expect("the time is not zero");
+    let is_over = bytes[..bytes.len() - 1].iter().any(|byte| {
+        let sent = stream.write_all(&[*byte]);
+        let mut answer = [0; 64];
+        loop {
+            match stream.read(&mut answer) {
+                Ok(0) => return true,
+                Ok(_) => {}
+                Err(error) if is_timeout(&error) => return sent.is_err(),
+                Err(_) => return true,
+            }
+        }
+    });
+    assert!(is_over, "{} bytes, ten each second, kept the connection open", bytes.len());
+}

@@ -13,6 +13,7 @@ mod support;
 
 mod bad_config;
 mod footprint;
+mod guide;
 mod hostile;
 mod matrix;
 mod node_loss;

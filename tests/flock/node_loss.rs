@@ -86,19 +86,23 @@ fn a_flock_that_lost_two_of_three_still_serves() {
     flock.wait_converged(3);
 }
 
-/// [MQTT5-3.14.2.1] 0x8B Server shutting down.
+/// Reason code 0x8B is "Server shutting down"; a will is published on a shut-down too [MQTT5-3.1.2-8].
 #[test]
-fn sigterm_says_goodbye_and_exits_with_zero() {
+fn sigterm_says_goodbye_publishes_wills_and_exits_with_zero() {
     const SERVER_SHUTTING_DOWN: u8 = 0x8B;
     let mut flock = Flock::start(3);
     let leaving = flock.nodes[2].mqtt();
     let mut new = Client::connect(leaving, &Options::new(Version::V5, "new"));
-    let mut old = Client::connect(leaving, &Options::new(Version::V311, "old"));
+    let mut heir = Client::connect(flock.nodes[0].mqtt(), &Options::new(Version::V5, "heir"));
+    heir.subscribe("wills/old", 1);
+    let old = Options::new(Version::V311, "old").will("wills/old", b"my feathers", 1);
+    let mut old = Client::connect(leaving, &old);
     flock.nodes[2].terminate();
     assert!(new.wait_closed(Duration::from_secs(20)), "the connection is closed");
     assert_eq!(new.disconnect_reason, Some(SERVER_SHUTTING_DOWN));
     assert!(old.wait_closed(Duration::from_secs(20)), "the connection is closed");
     assert_eq!(old.disconnect_reason, None, "before version 5 a server sends no DISCONNECT");
+    assert_eq!(heir.expect_message().payload, b"my feathers");
     let status = flock.nodes[2].wait_exit();
     assert_eq!(status.code(), Some(0), "{}", flock.nodes[2].log());
     for n in [0, 1] {
@@ -106,8 +110,7 @@ fn sigterm_says_goodbye_and_exits_with_zero() {
     }
 }
 
-/// A server that shuts down publishes the wills of its clients, as the network connections are closed without a
-/// DISCONNECT from the client [MQTT5-3.1.2-7].
+/// [MQTT5-3.1.2-8]: the will is published when the network connection ends without a DISCONNECT 0x00.
 #[test]
 fn a_client_that_dies_has_its_will_published_at_another_node() {
     let flock = Flock::start(2);

@@ -146,8 +146,8 @@ fn payloads_of_every_size_travel_unaltered_at_every_qos() {
     }
 }
 
-/// [MQTT5-3.3.2-15]..[MQTT5-3.3.2-20]: properties are sent on unaltered, and user properties in order, a name
-/// given twice included.
+/// [MQTT5-3.3.2-4], [MQTT5-3.3.2-15], [MQTT5-3.3.2-16], [MQTT5-3.3.2-17], [MQTT5-3.3.2-20]: properties are sent on
+/// unaltered; [MQTT5-3.3.2-18]: user properties in order, a name given twice included.
 #[test]
 fn properties_travel_unaltered_and_in_order() {
     let flock = Flock::start(2);

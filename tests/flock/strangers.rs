@@ -77,6 +77,8 @@ fn junk_and_replays_on_the_mesh_port_change_nothing_and_are_counted() {
         spec.advertise = Some(relay.address.to_string());
         relays.push(relay);
     });
+    // What came before a node was there to receive it would be late, not repeated.
+    relays.iter().for_each(Relay::forget_datagrams);
     let mut insider = Client::connect(flock.nodes[2].mqtt(), &Options::new(Version::V5, "insider"));
     insider.subscribe("private/filter", 1);
     insider.subscribe("end", 1);
@@ -85,9 +87,8 @@ fn junk_and_replays_on_the_mesh_port_change_nothing_and_are_counted() {
     publisher.publish("private/filter", b"private payload", 1);
     assert_eq!(insider.expect_message().payload, b"private payload");
     flock.wait_converged(3);
-    let captured_datagrams: Vec<Vec<Vec<u8>>> = relays.iter().map(Relay::datagrams).collect();
+    let captured_datagrams: Vec<Vec<Vec<u8>>> = relays.iter().map(captured_gossip).collect();
     let captured_streams: Vec<Vec<u8>> = relays.iter().flat_map(Relay::streams).collect();
-    assert!(captured_datagrams.iter().all(|datagrams| !datagrams.is_empty()), "gossip went past the relays");
     assert!(captured_streams.iter().any(|stream| !stream.is_empty()), "links went past the relays");
     let leaks =
         captured_datagrams.iter().flatten().filter(|bytes| contains(bytes, b"private/filter")).count();
@@ -111,6 +112,15 @@ fn junk_and_replays_on_the_mesh_port_change_nothing_and_are_counted() {
     assert_eq!(flock.nodes[0].routes().len(), 2, "a stranger changed the routes");
     publisher.publish("end", b"", 1);
     assert_eq!(insider.messages_before("end"), [], "a stranger injected a message");
+}
+
+fn captured_gossip(relay: &Relay) -> Vec<Vec<u8>> {
+    wait_until(
+        "gossip goes past the relay",
+        PATIENCE,
+        || relay.datagrams(),
+        |datagrams| datagrams.len() >= 20,
+    )
 }
 
 fn contains(bytes: &[u8], part: &[u8]) -> bool {

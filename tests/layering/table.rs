@@ -29,14 +29,15 @@ const fn row(module: &'static str, may_import: &'static [Arrow], leaves: bool) -
 }
 
 /// What `config` fills in: the settings of a module and the types of their fields.
-const SETTINGS: &[&str] = &["*Settings", "Listener", "Secret", "SubackMode"];
+const SETTINGS: &[&str] = &["*Settings", "Listener", "Secret", "SharedStrategy", "SubackMode"];
 
 /// From the top down: a row may name rows below it only.
 pub(crate) const TABLE: &[Row] = &[
     row("main", &[all("cli")], false),
     row("lib", &[], false),
-    // Its own MQTT client tools (pub, sub, bench) speak the protocol without a broker.
-    row("cli", &[all("node"), all("config"), all("codec"), all("topic"), all("net")], true),
+    // Its own MQTT client tools (pub, sub, bench) speak the protocol without a broker, and `passwd` changes the
+    // file of credentials without a node.
+    row("cli", &[all("node"), all("config"), all("auth"), all("codec"), all("topic"), all("net")], true),
     // The composition root: the one place that wires everything.
     row(
         "node",

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// The PUBLISH properties that travel with a message [MQTT5-3.3.2.3]. Empty for MQTT 3.
+/// The PUBLISH properties that travel with a message (MQTT 5, section 3.3.2.3). Empty for MQTT 3.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Properties {

@@ -31,6 +31,8 @@ pub(crate) struct Spec {
     pub(crate) seeds: Vec<String>,
     /// Lines that are added under `[cluster]`.
     pub(crate) cluster_lines: String,
+    /// Lines that are added under `[[listener]]`.
+    pub(crate) listener_lines: String,
 }
 
 impl Spec {
@@ -46,6 +48,7 @@ impl Spec {
             advertise: None,
             seeds: Vec::new(),
             cluster_lines: String::new(),
+            listener_lines: String::new(),
         }
     }
 
@@ -56,7 +59,8 @@ impl Spec {
 
     /// The config file's text.
     pub(crate) fn config(&self, data_dir: &Path) -> String {
-        let Self { name, cluster_name, mqtt_port, mesh_port, http_port, cluster_lines, .. } = self;
+        let Self { name, cluster_name, mqtt_port, mesh_port, http_port, .. } = self;
+        let Self { cluster_lines, listener_lines, .. } = self;
         let secret = self.secret.as_ref().map_or_else(String::new, |secret| format!("secret = {secret:?}\n"));
         let advertise = self.advertise.as_ref().map_or_else(String::new, |a| format!("advertise = {a:?}\n"));
         let seeds = &self.seeds;
@@ -75,7 +79,7 @@ impl Spec {
              [[listener]]\n\
              type = \"tcp\"\n\
              bind = \"127.0.0.1:{mqtt_port}\"\n\
-             \n\
+             {listener_lines}\n\
              [auth]\n\
              allow_anonymous = true\n\
              \n\

@@ -57,6 +57,11 @@ impl Relay {
         self.kept.lock().unwrap().datagrams.clone()
     }
 
+    /// Forgets the datagrams so far.
+    pub(crate) fn forget_datagrams(&self) {
+        self.kept.lock().unwrap().datagrams.clear();
+    }
+
     /// The first bytes of each connection to the node, as far as the connecting side sent them.
     pub(crate) fn streams(&self) -> Vec<Vec<u8>> {
         self.kept.lock().unwrap().streams.clone()
@@ -85,7 +90,8 @@ fn relay_datagrams(
         };
         {
             let mut kept = kept.lock().unwrap();
-            if kept.datagrams.len() < DATAGRAMS_KEPT_MAX {
+            // A node that finds its own address among the seeds also talks to itself: nothing from outside.
+            if sender != target && kept.datagrams.len() < DATAGRAMS_KEPT_MAX {
                 kept.datagrams.push(buffer[..count].to_vec());
             }
         }

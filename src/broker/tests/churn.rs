@@ -40,7 +40,7 @@ fn publish(node: &Node, name: &str) {
 /// A message at QoS 1 reaches somebody, whatever the members do meanwhile, as long as one of them stays.
 #[test]
 fn nothing_is_lost_while_members_come_and_go() {
-    for strategy in SharedStrategy::ALL {
+    for &(_, strategy) in SharedStrategy::WORDS {
         let settings = Settings { shared: SharedSettings { strategy }, ..Settings::default() };
         let sessions = session::Settings { queue_len_max: 1_000_000, ..session::Settings::default() };
         let node = Node::with(settings, sessions);
@@ -64,7 +64,7 @@ fn nothing_is_lost_while_members_come_and_go() {
         done.extend(stays.consume());
         done.sort();
         done.dedup();
-        assert_eq!(done.len(), PUBLISHERS * MESSAGES, "{strategy}");
-        assert_eq!(node.dropped_in_all(), 0, "{strategy}");
+        assert_eq!(done.len(), PUBLISHERS * MESSAGES, "{strategy:?}");
+        assert_eq!(node.dropped_in_all(), 0, "{strategy:?}");
     }
 }

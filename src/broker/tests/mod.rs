@@ -5,6 +5,7 @@
 //! decoded again. Packets are compared in the short form of [`short`], in which nothing is left out that tests
 //! ask about. Nothing happens unless a test does it: no packet is acknowledged and no time passes by itself.
 
+mod backpressure;
 mod churn;
 mod connecting;
 mod peer;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Broker, Burst, Settings, SharedSettings, SharedStrategy, Wire};
-use crate::auth::{self, Authenticator};
+use crate::auth::Authenticator;
 use crate::codec::{Connect, ConnectProperties, ProtocolVersion, ReasonCode};
 use crate::metrics::{DropReason, Metrics};
 use crate::session;
@@ -63,7 +64,7 @@ impl Node {
 
     fn with(settings: Settings, sessions: session::Settings) -> Self {
         let metrics = Arc::new(Metrics::new());
-        let authenticator = Authenticator::new(auth::Settings::default());
+        let authenticator = Authenticator::with_credentials(true, None);
         let broker = Broker::new(settings, sessions, authenticator, Arc::clone(&metrics), None);
         let clock = Clock(Rc::new(Cell::new(crate::net::clock::now())));
         Self { broker: Arc::new(broker), metrics, clock }

@@ -115,7 +115,16 @@ impl Peer {
     /// The client reads again.
     pub(super) fn go_on_reading(&self) {
         self.line.state.lock().is_full = false;
-        self.broker.on_writable(self.clock.now(), &self.attached.client, self.attached.generation);
+        self.attend();
+    }
+
+    /// Does what the owner of the connection does when it is woken.
+    fn attend(&self) {
+        let (client, generation) = (&self.attached.client, self.attached.generation);
+        let has_room = || !self.line.state.lock().is_full;
+        while has_room() && matches!(client.duty(generation), Duty::AwaitRoom | Duty::AwaitRoomOnly) {
+            self.broker.on_writable(self.clock.now(), client, generation);
+        }
     }
 
     /// From now on every write fails.
@@ -125,6 +134,7 @@ impl Peer {
 
     /// Everything received since the last call.
     pub(super) fn received(&self) -> Vec<String> {
+        self.attend();
         self.read();
         self.received.take().into()
     }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::codec::{Publish, Qos, SubscribeOptions};
 
-/// [MQTT5-3.8.4-8] [MQTT5-3.3.5-1]: the lower QoS of publisher and subscription.
+/// [MQTT5-3.8.4-8] [MQTT311-3.8.4-6]: the lower QoS of publisher and subscription.
 #[test]
 fn a_copy_has_the_lower_quality_of_service() {
     let node = Node::new();

@@ -293,6 +293,9 @@ async fn write_answers(
             Control::Ack(position).encode(&mut out)?;
         }
         if let Some(pull) = pull {
+            if pull.owner == mesh.me() {
+                mesh.on_told(link.peer);
+            }
             snapshot = answer_pull(mesh, pull, &mut out)?;
         }
         if let Some(frames) = &mut snapshot {

@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
@@ -17,10 +17,10 @@ use tracing::error;
 use super::handshake::Hello;
 use super::stream::{Reader, Writer};
 use super::{Link, LinkError};
-use crate::cluster::Inbound;
 use crate::cluster::frame::{DATA_FRAME_LEN_MAX, Data, Publish, decode_data, encode_data_ack, peek};
 use crate::cluster::mesh::Mesh;
-use crate::message::{MessageId, Publication};
+use crate::cluster::{Inbound, InboundBurst};
+use crate::message::MessageId;
 use crate::net::clock::now;
 
 const OPENING_BYTES: usize = 16;
@@ -110,6 +110,7 @@ pub(super) async fn run_accepted(
         from: peer,
         through: &mut received.through,
         number: first - 1,
+        burst: None,
     };
     let (taken, wake) = (AtomicU64::new(0), Notify::new());
     tokio::select! {
@@ -131,16 +132,15 @@ async fn read_publishes(
     reader: &mut Reader<impl AsyncRead + Unpin>,
 ) -> Result<Infallible, LinkError> {
     loop {
-        let mut is_burst = false;
+        let before = intake.number;
         while let Some(len) = complete_frame(reader)? {
             match decode_data(&reader.bytes()[..len])? {
                 Data::Publish(publish) => intake.take(&publish),
                 Data::Ack(_) => return Err(LinkError::Misplaced("acknowledgement")),
             }
             reader.consume(len);
-            is_burst = true;
         }
-        if is_burst {
+        if before < intake.number {
             intake.end_burst();
             taken.store(intake.number, Ordering::Release);
             wake.notify_one();
@@ -179,6 +179,8 @@ struct Intake<'a> {
     through: &'a mut u64,
     /// The last number on this one.
     number: u64,
+    /// What the present read brings, and when that was.
+    burst: Option<(Instant, Box<dyn InboundBurst + 'a>)>,
 }
 
 impl Intake<'_> {
@@ -194,27 +196,21 @@ impl Intake<'_> {
             incarnation: self.from.incarnation,
             seq: publish.seq,
         };
-        let publication = Publication {
-            topic: publish.topic,
-            payload: publish.payload,
-            qos: publish.qos,
-            retain: publish.retain,
-            properties: publish.properties,
-            expires_at: publish.expiry.map(|left| now() + Duration::from_secs(left.into())),
-            publisher: publish.publisher,
-        };
         let inbound = self.inbound;
         let from = self.from.node;
-        self.call(|| inbound.on_publish(from, id, &publication));
+        let (now, mut burst) = self.burst.take().unwrap_or_else(|| (now(), inbound.burst()));
+        let publication = publish.publication(now);
+        self.guard(|| burst.on_publish(now, from, id, &publication));
+        self.burst = Some((now, burst));
     }
 
-    fn end_burst(&self) {
-        let inbound = self.inbound;
-        self.call(|| inbound.on_burst_end());
+    fn end_burst(&mut self) {
+        let burst = self.burst.take();
+        self.guard(|| drop(burst));
     }
 
     /// A panic up there must not make the peer send the same message again and again.
-    fn call(&self, act: impl FnOnce()) {
+    fn guard(&self, act: impl FnOnce()) {
         if catch_unwind(AssertUnwindSafe(act)).is_err() {
             error!(peer = %self.from.node.short(), "taking a message from a peer panicked");
             self.mesh.count_rejected("mesh_panic");

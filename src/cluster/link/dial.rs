@@ -43,8 +43,10 @@ async fn keep_up(mesh: &Arc<Mesh>, link: &Arc<Link>, kind: StreamKind) {
     let mut backoff = Backoff::new(PAUSE_MIN, PAUSE_MAX, rand::random());
     let mut address = link.address.subscribe();
     let mut last_error = String::new();
+    let mut was_wanted = false;
     loop {
-        if kind == StreamKind::Data && address.borrow_and_update().is_none() {
+        let is_over = was_wanted && address.borrow_and_update().is_none();
+        if kind == StreamKind::Data && is_over {
             // The peer left, and what it took until its connection ended is all that it will take.
             mesh.give_up_outbox(link.peer);
         }
@@ -52,6 +54,7 @@ async fn keep_up(mesh: &Arc<Mesh>, link: &Arc<Link>, kind: StreamKind) {
         let Ok(wanted) = address.wait_for(Option::is_some).await.map(|wanted| wanted.clone()) else { return };
         let Some(wanted) = wanted else { continue };
         address.mark_unchanged();
+        was_wanted = true;
         let error = match connect(mesh, link, kind, &wanted).await {
             Ok((opened, stream)) => {
                 backoff.reset();

@@ -1,16 +1,19 @@
 //! What links promise when the network does not: nothing lost, nothing twice, order kept, bounds held.
 
-use super::node::{Node, Setup, publish, route, until};
+use super::node::{Node, Setup, id, publish, route, until};
 use super::proxy::Proxy;
 use super::registry::Registry;
 use crate::cluster::PeerState;
 use crate::metrics::DropReason;
 
-/// Two nodes in step, the first of which reaches the second through a proxy.
+/// Two nodes in step, each of which reaches the other through a proxy.
 struct Pair {
     sender: Node,
     receiver: Node,
+    /// What the sender dials.
     proxy: Proxy,
+    /// What the receiver dials.
+    back: Proxy,
     registry: Registry,
 }
 
@@ -18,22 +21,28 @@ impl Pair {
     async fn start(setup: &Setup) -> Self {
         let registry = Registry::default();
         let setup = Setup { registry: Some(registry.clone()), ..setup.clone() };
+        let (back, back_listener) = Proxy::unbound().await;
+        registry.detour(id(2), id(1), back.address.clone());
         let receiver = Node::start(2, &setup).await;
-        let proxy = Proxy::to(receiver.cluster.local_addr()).await;
-        registry.detour(super::node::id(1), receiver.id, proxy.address.clone());
+        let (proxy, listener) = Proxy::unbound().await;
+        registry.detour(id(1), id(2), proxy.address.clone());
+        proxy.lead_to(listener, receiver.cluster.local_addr());
         let sender = Node::start(1, &setup).await;
+        back.lead_to(back_listener, sender.cluster.local_addr());
         let nodes = [sender, receiver];
         Node::converged(&nodes).await;
         let [sender, receiver] = nodes;
         receiver.reachable("t").await;
-        Self { sender, receiver, proxy, registry }
+        Self { sender, receiver, proxy, back, registry }
     }
 
     fn check_received(&self, expected: impl Iterator<Item = u32>) {
         let taken = self.receiver.inbound.taken();
         let numbers: Vec<u32> =
             taken.iter().map(|taken| u32::from_be_bytes(taken.payload[..4].try_into().unwrap())).collect();
-        assert_eq!(numbers, expected.collect::<Vec<_>>());
+        let expected: Vec<u32> = expected.collect();
+        let differs = numbers.iter().zip(&expected).position(|(number, expected)| number != expected);
+        assert_eq!((differs, numbers.len()), (None, expected.len()), "where it differs, and how many");
     }
 
     fn end(self) {
@@ -100,6 +109,7 @@ async fn what_does_not_fit_into_the_buffer_is_dropped_and_counted() {
     pair.proxy.refuse(false);
     until("what was kept arrives", || pair.receiver.inbound.count() == kept).await;
     pair.check_received(0..kept as u32);
+    until("it is acknowledged", || pair.sender.unacked(pair.receiver.id) == 0).await;
     assert_eq!(pair.sender.publish("t", &[0; 200_000]), 0, "longer than the buffer");
     assert_eq!(pair.sender.publish("t", &[0; 4]), 1, "there is room again");
     pair.end();
@@ -142,14 +152,39 @@ async fn a_peer_without_a_link_is_suspect_and_still_learns_routes_by_gossip() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_falls_silent_without_closing_anything_is_down() {
+    let pair = Pair::start(&Setup::default()).await;
+    // Like a host that lost its power: connections stay open and nothing comes.
+    pair.proxy.freeze(true);
+    pair.back.freeze(true);
+    pair.registry.set_silent(pair.receiver.id, true);
+    pair.sender.publish("t", &0u32.to_be_bytes());
+    until("it is down", || pair.sender.state_of(pair.receiver.id) == Some(PeerState::Down)).await;
+    assert_eq!(pair.sender.dropped_as(DropReason::PeerDown), 1);
+    pair.proxy.freeze(false);
+    pair.back.freeze(false);
+    pair.registry.set_silent(pair.receiver.id, false);
+    until("it is back", || pair.sender.state_of(pair.receiver.id) == Some(PeerState::Live)).await;
+    until("its routes are in use again", || pair.sender.publish("t", &1u32.to_be_bytes()) == 1).await;
+    // What was given up may have been on its way all the same; it never comes after what was sent later.
+    until("messages arrive", || {
+        pair.receiver.inbound.taken().last().is_some_and(|taken| taken.payload == 1u32.to_be_bytes())
+    })
+    .await;
+    assert!(pair.receiver.inbound.count() <= 2);
+    pair.end();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_one_peer_cannot_tell_another_one_does() {
     let registry = Registry::default();
     // A log that is shorter than what is missing, so that gossip alone cannot carry it.
     let setup = Setup { registry: Some(registry.clone()), route_log_max: 8, ..Setup::default() };
     let (second, third) = (Node::start(2, &setup).await, Node::start(3, &setup).await);
-    let proxy = Proxy::to(second.cluster.local_addr()).await;
+    let (proxy, listener) = Proxy::unbound().await;
     proxy.refuse(true);
-    registry.detour(super::node::id(1), second.id, proxy.address.clone());
+    proxy.lead_to(listener, second.cluster.local_addr());
+    registry.detour(id(1), id(2), proxy.address.clone());
     let first = Node::start(1, &setup).await;
     for n in 0..1_000 {
         first.cluster.advertise(&route(&format!("many/{n}")));

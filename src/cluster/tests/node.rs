@@ -1,7 +1,7 @@
 //! One cluster node of a test: the real thing, with a recorder in place of the broker.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::runtime::{Builder, Runtime};
@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::registry::Registry;
 use crate::cluster::{
-    Cluster, Identity, Inbound, NodeId, PeerState, Reach, RouteKey, Secret, Settings, Touched,
+    Cluster, Identity, Inbound, InboundBurst, NodeId, PeerState, Reach, RouteKey, Secret, Settings, Touched,
 };
 use crate::message::{MessageId, Publication, Qos};
 use crate::metrics::{DROP_REASONS, DropReason, Metrics};
@@ -275,9 +275,17 @@ impl Recorder {
 }
 
 impl Inbound for Recorder {
-    fn on_publish(&self, from: NodeId, id: MessageId, publication: &Publication<'_>) {
+    fn burst(&self) -> Box<dyn InboundBurst + '_> {
+        Box::new(RecorderBurst(self))
+    }
+}
+
+struct RecorderBurst<'a>(&'a Recorder);
+
+impl InboundBurst for RecorderBurst<'_> {
+    fn on_publish(&mut self, _now: Instant, from: NodeId, id: MessageId, publication: &Publication<'_>) {
         assert!(publication.topic.as_str() != "panic", "a message that is too much for the broker");
-        self.taken.lock().push(Taken {
+        self.0.taken.lock().push(Taken {
             from,
             id,
             topic: publication.topic.as_str().to_owned(),
@@ -288,8 +296,10 @@ impl Inbound for Recorder {
             publisher: publication.publisher.map(str::to_owned),
         });
     }
+}
 
-    fn on_burst_end(&self) {
-        *self.bursts.lock() += 1;
+impl Drop for RecorderBurst<'_> {
+    fn drop(&mut self) {
+        *self.0.bursts.lock() += 1;
     }
 }

@@ -8,43 +8,48 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 
 use crate::net::{TcpListener, TcpStream};
+use crate::tasks::Tasks;
 
 pub(super) struct Proxy {
     pub(super) address: String,
     state: Arc<State>,
 }
 
+#[derive(Default)]
 struct State {
-    target: SocketAddr,
     /// Grows with each cut; connections of an older number end.
     cuts: watch::Sender<u64>,
+    frozen: watch::Sender<bool>,
     refuses: AtomicBool,
     corrupts: AtomicBool,
     accepted: AtomicU64,
 }
 
 impl Proxy {
-    pub(super) async fn to(target: SocketAddr) -> Self {
+    /// An address that leads nowhere yet.
+    pub(super) async fn unbound() -> (Self, TcpListener) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let state = Arc::new(State {
-            target,
-            cuts: watch::Sender::new(0),
-            refuses: AtomicBool::new(false),
-            corrupts: AtomicBool::new(false),
-            accepted: AtomicU64::new(0),
-        });
-        let accepting = Arc::clone(&state);
-        crate::tasks::Tasks::new().spawn("proxy", async move {
+        (Self { address, state: Arc::default() }, listener)
+    }
+
+    /// Lets what is dialed there through to `target`.
+    pub(super) fn lead_to(&self, listener: TcpListener, target: SocketAddr) {
+        let accepting = Arc::clone(&self.state);
+        Tasks::new().spawn("proxy", async move {
             while let Ok((stream, _)) = listener.accept().await {
                 if !accepting.refuses.load(Ordering::SeqCst) {
                     accepting.accepted.fetch_add(1, Ordering::SeqCst);
                     let state = Arc::clone(&accepting);
-                    crate::tasks::Tasks::new().spawn("proxied", async move { state.run(stream).await });
+                    Tasks::new().spawn("proxied", async move { state.run(stream, target).await });
                 }
             }
         });
-        Self { address, state }
+    }
+
+    /// Lets nothing through and closes nothing, or goes on.
+    pub(super) fn freeze(&self, frozen: bool) {
+        self.state.frozen.send_replace(frozen);
     }
 
     /// Breaks every connection; what is in flight is lost.
@@ -72,9 +77,9 @@ impl Proxy {
 }
 
 impl State {
-    async fn run(&self, mut near: TcpStream) {
+    async fn run(&self, mut near: TcpStream, target: SocketAddr) {
         let mut cuts = self.cuts.subscribe();
-        let Ok(mut far) = TcpStream::connect(self.target).await else { return };
+        let Ok(mut far) = TcpStream::connect(target).await else { return };
         let (mut near_read, mut near_write) = near.split();
         let (mut far_read, mut far_write) = far.split();
         let there = async {
@@ -84,6 +89,7 @@ impl State {
                 if self.corrupts.swap(false, Ordering::SeqCst) {
                     buffer[read / 2] ^= 1;
                 }
+                self.thawed().await;
                 if far_write.write_all(&buffer[..read]).await.is_err() {
                     break;
                 }
@@ -92,6 +98,7 @@ impl State {
         let back = async {
             let mut buffer = [0; 1_000];
             while let Ok(read @ 1..) = far_read.read(&mut buffer).await {
+                self.thawed().await;
                 if near_write.write_all(&buffer[..read]).await.is_err() {
                     break;
                 }
@@ -102,5 +109,10 @@ impl State {
             () = back => {}
             _ = cuts.changed() => {}
         }
+    }
+
+    async fn thawed(&self) {
+        // The sender is this very state, so it is there.
+        let _ = self.frozen.subscribe().wait_for(|frozen| !frozen).await;
     }
 }

@@ -53,8 +53,10 @@ pub(super) enum PeerEvent {
     Dial { peer: NodeId, address: String },
     /// The peer runs in a newer life than before.
     Restarted { peer: NodeId, incarnation: u64 },
-    /// The peer is live. SUBACKs wait for it from now on.
+    /// The peer is live.
     Live { peer: NodeId },
+    /// The peer has this node's routes, so its clients' messages come here: SUBACKs wait for it from now on.
+    Counts { peer: NodeId },
     /// The peer shows signs of life after it was down or had left.
     Back { peer: NodeId },
     /// The peer is down: mask its routes, give up what waits for it.
@@ -92,6 +94,9 @@ pub(super) struct Peer {
     /// Whether its whole table, as of the start of the present link, was applied here.
     have_theirs: bool,
     was_live: bool,
+    /// Whether SUBACKs wait for it. Not the same as live: when only one of two directions works, a peer can
+    /// have the routes and send messages here although this node cannot link to it.
+    counts: bool,
     is_down: bool,
     has_left: bool,
 }
@@ -113,6 +118,7 @@ impl Peer {
             has_ours: false,
             have_theirs: false,
             was_live: false,
+            counts: false,
             is_down: false,
             has_left: false,
         }
@@ -141,7 +147,7 @@ impl Peer {
         self.have.clear();
         self.acked = Position::NONE;
         (self.has_ours, self.have_theirs, self.was_live) = (false, false, false);
-        (self.is_down, self.has_left) = (false, false);
+        (self.counts, self.is_down, self.has_left) = (false, false, false);
     }
 }
 
@@ -286,13 +292,32 @@ impl Peers {
         peer.link_error = Some(error);
     }
 
-    /// The peer has this node's routes up to `position`.
-    pub(super) fn on_ack(&mut self, id: NodeId, position: Position, events: &mut Vec<PeerEvent>) {
+    /// The peer has this node's routes up to `position` of `ours`, as it says on a link or by gossip.
+    pub(super) fn on_ack(
+        &mut self,
+        id: NodeId,
+        position: Position,
+        ours: Position,
+        events: &mut Vec<PeerEvent>,
+    ) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.acked = peer.acked.max(position);
-        if peer.ours_at_link_up <= position && !peer.has_ours {
+        if ours <= position {
+            self.on_told(id, events);
+        }
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if peer.link_up && peer.ours_at_link_up <= position && !peer.has_ours {
             peer.has_ours = true;
             self.check_live(id, events);
+        }
+    }
+
+    /// The peer has this node's whole table, or is being sent it because it asked.
+    pub(super) fn on_told(&mut self, id: NodeId, events: &mut Vec<PeerEvent>) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if !peer.counts && !peer.is_down && !peer.has_left {
+            peer.counts = true;
+            events.push(PeerEvent::Counts { peer: id });
         }
     }
 
@@ -321,6 +346,7 @@ impl Peers {
         if peer.state() == PeerState::Live {
             peer.was_live = true;
             events.push(PeerEvent::Live { peer: id });
+            self.on_told(id, events);
         }
     }
 
@@ -328,7 +354,7 @@ impl Peers {
     pub(super) fn on_bye(&mut self, id: NodeId, incarnation: u64, events: &mut Vec<PeerEvent>) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         if peer.incarnation == incarnation && !peer.has_left {
-            peer.has_left = true;
+            (peer.has_left, peer.counts) = (true, false);
             events.push(PeerEvent::Left { peer: id });
         }
     }
@@ -340,6 +366,7 @@ impl Peers {
             let is_silent = now.saturating_duration_since(peer.last_sign) >= self.dead_after;
             if is_silent && !peer.is_down && !peer.has_left {
                 (peer.is_down, peer.was_live, peer.link_up) = (true, false, false);
+                peer.counts = false;
                 events.push(PeerEvent::Down { peer: *id });
             }
         }
@@ -400,3 +427,6 @@ impl Peers {
         self.peers.values().all(|peer| !peer.link_up || peer.state() != PeerState::Joining)
     }
 }
+
+#[cfg(test)]
+mod tests;

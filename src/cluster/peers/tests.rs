@@ -1,0 +1,228 @@
+use super::*;
+use crate::cluster::membership::Advertised;
+use crate::net::clock::now;
+
+const DEAD_AFTER: Duration = Duration::from_millis(2_500);
+const ROUND: Duration = Duration::from_millis(200);
+const PEER: NodeId = NodeId::new(7);
+
+/// One node's view of one peer; time is added.
+struct Case {
+    peers: Peers,
+    now: Instant,
+    member: Member,
+    events: Vec<PeerEvent>,
+}
+
+impl Case {
+    /// A peer that gossip has told of.
+    fn new() -> Self {
+        let mut case = Self {
+            peers: Peers::new(NodeId::new(1), DEAD_AFTER),
+            now: now(),
+            member: member(PEER, 1, "a:1"),
+            events: Vec::new(),
+        };
+        case.round(true);
+        case
+    }
+
+    /// A peer that is live.
+    fn live() -> Self {
+        let mut case = Self::new();
+        case.link_up();
+        case.check(PeerState::Live, &[PeerEvent::Counts { peer: PEER }, PeerEvent::Live { peer: PEER }]);
+        case
+    }
+
+    fn link_up(&mut self) {
+        self.events.clear();
+        let ours = Position { incarnation: 1, seq: 5 };
+        self.peers.on_link_up(PEER, ours);
+        self.peers.on_ack(PEER, ours, ours, &mut self.events);
+        let incarnation = self.member.incarnation;
+        let claim = Digest { position: Position { incarnation, seq: 2 }, count: 0, hash: 0 };
+        self.peers.on_claim(PEER, claim);
+        self.peers.on_applied(PEER, claim.position, &mut self.events);
+    }
+
+    /// One gossip round, with or without a new heartbeat.
+    fn round(&mut self, beats: bool) {
+        self.now += ROUND;
+        self.member.heartbeat += u64::from(beats);
+        self.events.clear();
+        self.peers.on_members(self.now, std::slice::from_ref(&self.member), &mut self.events);
+        self.peers.on_tick(self.now, &mut self.events);
+    }
+
+    fn rounds(&mut self, count: usize, beats: bool) -> Vec<PeerEvent> {
+        let mut events = Vec::new();
+        for _ in 0..count {
+            self.round(beats);
+            events.append(&mut self.events);
+        }
+        events
+    }
+
+    fn state(&self) -> Option<PeerState> {
+        self.peers.get(PEER).map(Peer::state)
+    }
+
+    #[track_caller]
+    fn check(&self, state: PeerState, events: &[PeerEvent]) {
+        assert_eq!((self.state(), &self.events[..]), (Some(state), events));
+    }
+}
+
+fn member(id: NodeId, incarnation: u64, address: &str) -> Member {
+    Member {
+        id,
+        incarnation,
+        name: "peer".to_owned(),
+        mesh_address: address.to_owned(),
+        heartbeat: 10,
+        advertised: Advertised::default(),
+    }
+}
+
+#[test]
+fn a_peer_is_live_when_both_tables_are_in_step_on_a_link() {
+    let mut case = Case::new();
+    case.check(
+        PeerState::Joining,
+        &[
+            PeerEvent::Restarted { peer: PEER, incarnation: 1 },
+            PeerEvent::Dial { peer: PEER, address: "a:1".to_owned() },
+        ],
+    );
+    let ours = Position { incarnation: 1, seq: 5 };
+    let claim = Digest { position: Position { incarnation: 1, seq: 2 }, count: 0, hash: 0 };
+    case.peers.on_link_up(PEER, ours);
+    case.peers.on_claim(PEER, claim);
+    case.events.clear();
+    case.peers.on_ack(PEER, Position { incarnation: 1, seq: 4 }, ours, &mut case.events);
+    case.peers.on_applied(PEER, Position { incarnation: 1, seq: 1 }, &mut case.events);
+    case.check(PeerState::Joining, &[]);
+    case.peers.on_applied(PEER, claim.position, &mut case.events);
+    case.check(PeerState::Joining, &[]);
+    // The own log may be further by now.
+    let later = Position { incarnation: 1, seq: 6 };
+    case.peers.on_ack(PEER, ours, later, &mut case.events);
+    case.check(PeerState::Live, &[PeerEvent::Live { peer: PEER }, PeerEvent::Counts { peer: PEER }]);
+}
+
+#[test]
+fn a_peer_that_has_the_routes_counts_even_when_no_link_can_be_made_to_it() {
+    let mut case = Case::new();
+    case.peers.on_link_down(PEER, "refused".to_owned());
+    let ours = Position { incarnation: 1, seq: 5 };
+    case.events.clear();
+    case.peers.on_ack(PEER, ours, ours, &mut case.events);
+    case.peers.on_ack(PEER, ours, ours, &mut case.events);
+    case.check(PeerState::Suspect, &[PeerEvent::Counts { peer: PEER }]);
+    case.rounds(13, false);
+    assert_eq!(case.state(), Some(PeerState::Down));
+    case.events.clear();
+    case.peers.on_ack(PEER, ours, ours, &mut case.events);
+    case.check(PeerState::Down, &[]);
+}
+
+#[test]
+fn silence_for_dead_after_means_down_and_less_does_not() {
+    let mut case = Case::live();
+    case.peers.on_link_down(PEER, "reset".to_owned());
+    assert_eq!(case.rounds(12, false), []);
+    assert_eq!(case.state(), Some(PeerState::Suspect));
+    case.round(false);
+    case.check(PeerState::Down, &[PeerEvent::Down { peer: PEER }]);
+    assert_eq!(case.rounds(50, false), [], "once");
+    case.round(true);
+    case.check(PeerState::Suspect, &[PeerEvent::Back { peer: PEER }]);
+    case.link_up();
+    case.check(PeerState::Live, &[PeerEvent::Counts { peer: PEER }, PeerEvent::Live { peer: PEER }]);
+}
+
+#[test]
+fn either_sign_of_life_is_enough() {
+    let mut case = Case::live();
+    case.peers.on_link_down(PEER, "reset".to_owned());
+    assert_eq!(case.rounds(100, true), [], "gossip alone");
+    assert_eq!(case.state(), Some(PeerState::Suspect));
+    case.link_up();
+    for _ in 0..100 {
+        case.round(false);
+        assert_eq!(case.events, [], "the link alone");
+        case.peers.on_sign(case.now, PEER, &mut case.events);
+    }
+}
+
+#[test]
+fn a_pause_of_this_process_is_not_the_silence_of_its_peers() {
+    let mut case = Case::live();
+    case.round(true);
+    case.now += Duration::from_secs(60);
+    case.round(false);
+    case.check(PeerState::Live, &[]);
+    case.rounds(13, false);
+    assert_eq!(case.state(), Some(PeerState::Down), "but it has to speak up afterwards");
+}
+
+#[test]
+fn a_newer_life_starts_over_and_an_older_one_is_ignored() {
+    let mut case = Case::live();
+    case.member = member(PEER, 3, "a:2");
+    case.round(true);
+    case.check(
+        PeerState::Joining,
+        &[
+            PeerEvent::Restarted { peer: PEER, incarnation: 3 },
+            PeerEvent::Dial { peer: PEER, address: "a:2".to_owned() },
+        ],
+    );
+    case.member = member(PEER, 2, "a:1");
+    case.member.advertised.leaving = true;
+    case.round(true);
+    case.check(PeerState::Joining, &[]);
+    assert!(!case.peers.on_hello(case.now, PEER, 2, "old", &mut case.events));
+    assert!(case.peers.on_hello(case.now, PEER, 3, "new", &mut case.events));
+    assert!(!case.peers.on_hello(case.now, NodeId::new(1), 9, "this node", &mut case.events));
+}
+
+#[test]
+fn a_goodbye_holds_for_the_life_that_said_it() {
+    let mut case = Case::live();
+    case.peers.on_bye(PEER, 0, &mut case.events);
+    assert_eq!(case.state(), Some(PeerState::Live));
+    case.events.clear();
+    case.peers.on_bye(PEER, 1, &mut case.events);
+    case.check(PeerState::Left, &[PeerEvent::Left { peer: PEER }]);
+    assert_eq!(case.rounds(50, false), []);
+    assert_eq!(case.rounds(2, true), [], "late gossip does not bring it back");
+    case.member = member(PEER, 2, "a:1");
+    case.round(true);
+    assert_eq!(case.state(), Some(PeerState::Joining));
+}
+
+#[test]
+fn a_new_id_at_a_dead_ones_address_replaces_it_for_good() {
+    let mut case = Case::live();
+    case.rounds(13, false);
+    assert_eq!(case.state(), Some(PeerState::Down));
+    let (dead, anew) = (case.member.clone(), member(NodeId::new(8), 1, "a:1"));
+    case.events.clear();
+    case.peers.on_members(case.now, &[dead.clone(), anew.clone()], &mut case.events);
+    case.peers.on_tick(case.now, &mut case.events);
+    assert!(case.events.contains(&PeerEvent::Replaced { peer: PEER }), "{:?}", case.events);
+    case.events.clear();
+    case.peers.on_members(case.now, &[dead, anew], &mut case.events);
+    assert_eq!((case.state(), &case.events[..]), (None, &[][..]), "gossip remembers it for a while");
+}
+
+#[test]
+fn there_is_room_for_a_bounded_number_of_peers() {
+    let mut case = Case::new();
+    let crowd: Vec<Member> =
+        (100..100 + 2 * PEERS_MAX as u128).map(|id| member(NodeId::new(id), 1, "x:1")).collect();
+    case.peers.on_members(case.now, &crowd, &mut case.events);
+    assert_eq!(case.peers.iter().count(), PEERS_MAX);
+}

@@ -22,14 +22,20 @@ pub(super) fn read(reader: &mut Reader) -> Result<Settings, ConfigError> {
     section.fill("max_outbox_bytes", bytes(4 << 10..=1 << 40), &mut settings.outbox_bytes_max)?;
     let expiry = Duration::ZERO..=Duration::from_secs(u64::from(u32::MAX) - 1);
     section.fill("session_expiry_max", duration_or_never(expiry), &mut settings.session_expiry_max)?;
+    section.fill("min_keep_alive", integer(0..=u16::MAX), &mut settings.keep_alive_min)?;
     section.fill("max_keep_alive", integer(1..=u16::MAX), &mut settings.keep_alive_max)?;
     section.fill("max_packet_size", bytes(128..=PACKET_SIZE_MAX), &mut settings.packet_size_max)?;
     section.fill("topic_alias_maximum", integer(0..=u16::MAX), &mut settings.topic_alias_maximum)?;
     section.fill("max_subscriptions_per_client", count(1..=10_000_000), &mut settings.subscriptions_max)?;
     section.fill("max_topic_levels", count(1..=65_535), &mut settings.topic_levels_max)?;
     section.fill("max_client_id_len", count(23..=65_535), &mut settings.client_id_len_max)?;
+    let mut qos_max = 2;
+    section.fill("max_qos", integer(0..=2_u8), &mut qos_max)?;
+    settings.set_qos_max(qos_max);
     section.fill("retain_available", boolean, &mut settings.retain_available)?;
     section.fill("shared_available", boolean, &mut settings.shared_available)?;
+    section.fill("wildcard_available", boolean, &mut settings.wildcard_available)?;
+    section.fill("subscription_ids_available", boolean, &mut settings.subscription_ids_available)?;
     reader.close(section);
     Ok(settings)
 }

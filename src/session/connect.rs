@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::client_id::{ClientId, ClientIdError};
 use super::settings::Settings;
 use super::will::Will;
-use crate::codec::{ConnAck, ConnAckProperties, Connect, ProtocolVersion, ReasonCode};
+use crate::codec::{ConnAck, ConnAckProperties, Connect, ProtocolVersion, Qos, ReasonCode};
 
 /// The Session Expiry Interval value that means "never" [MQTT5-3.1.2.11.2].
 const NEVER_EXPIRES: u32 = u32::MAX;
@@ -112,6 +112,9 @@ impl Negotiated {
         if retained_will && !settings.retain_available {
             return Err(ReasonCode::RetainNotSupported);
         }
+        if will.is_some_and(|will| will.qos > settings.qos_max) {
+            return Err(ReasonCode::QosNotSupported); // [MQTT5-3.2.2-12]
+        }
         let will = will.map(|will| Will::new(will, settings.topic_levels_max)).transpose()?;
         let asked = match (connect.version, connect.clean_start) {
             (ProtocolVersion::V5, _) => properties.session_expiry.unwrap_or(0),
@@ -119,24 +122,25 @@ impl Negotiated {
             (_, false) => NEVER_EXPIRES,
         };
         let expiry = Expiry::new(asked, settings.session_expiry_max);
-        let limited = settings.keep_alive_max != u16::MAX;
-        let too_long = connect.keep_alive == 0 || connect.keep_alive > settings.keep_alive_max;
         // Only MQTT 5 can tell the client of another keep alive; an older one keeps its own.
-        let keep_alive_changed = connect.version == ProtocolVersion::V5 && limited && too_long;
+        let keep_alive = match connect.version {
+            ProtocolVersion::V5 => settings.keep_alive(connect.keep_alive),
+            ProtocolVersion::V31 | ProtocolVersion::V311 => connect.keep_alive,
+        };
         Ok(Self {
             version: connect.version,
             client_id,
             clean_start: connect.clean_start,
             expiry,
             user: None,
-            keep_alive: if keep_alive_changed { settings.keep_alive_max } else { connect.keep_alive },
+            keep_alive,
             client_receive_maximum: properties.receive_maximum.map_or(u16::MAX, NonZeroU16::get),
             client_packet_size_max: properties.packet_size_max.map_or(u32::MAX, |size| size.get()),
             problem_information: properties.request_problem_information.unwrap_or(true),
             will: will.map(Box::new),
             exchange: None,
             assigned,
-            keep_alive_changed,
+            keep_alive_changed: keep_alive != connect.keep_alive,
             expiry_changed: expiry.seconds() != asked && connect.version == ProtocolVersion::V5,
         })
     }
@@ -185,7 +189,10 @@ impl Negotiated {
                 assigned_client_id: self.assigned.then(|| self.client_id.as_str()),
                 topic_alias_maximum: Some(settings.topic_alias_maximum).filter(|max| *max != 0),
                 server_keep_alive: self.keep_alive_changed.then_some(self.keep_alive),
+                maximum_qos: Some(settings.qos_max).filter(|max| *max != Qos::ExactlyOnce),
                 retain_available: (!settings.retain_available).then_some(false),
+                wildcard_subscription_available: (!settings.wildcard_available).then_some(false),
+                subscription_ids_available: (!settings.subscription_ids_available).then_some(false),
                 shared_subscription_available: (!settings.shared_available).then_some(false),
                 authentication_method: self.method(),
                 authentication_data: last_data.filter(|data| !data.is_empty()),

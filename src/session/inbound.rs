@@ -97,6 +97,9 @@ impl Inbound {
             // [MQTT5-3.3.4-6]
             return Err(ReasonCode::ProtocolError);
         }
+        if publish.qos > settings.qos_max {
+            return Err(ReasonCode::QosNotSupported);
+        }
         if publish.retain && version == ProtocolVersion::V5 && !settings.retain_available {
             return Err(ReasonCode::RetainNotSupported);
         }

@@ -443,6 +443,10 @@ impl Session {
     }
 
     fn on_subscribe<'a>(&self, subscribe: &Subscribe<'_>) -> Result<Request<'a>, ReasonCode> {
+        let id = subscribe.subscription_id;
+        if id.is_some() && !self.settings.subscription_ids_available {
+            return Err(ReasonCode::SubscriptionIdentifiersNotSupported);
+        }
         let mut filters = Vec::with_capacity(subscribe.filters.len());
         for entry in &subscribe.filters {
             let filter = self.filter(entry.filter);
@@ -451,16 +455,34 @@ impl Session {
                 // [MQTT5-3.8.3-4]
                 return Err(ReasonCode::ProtocolError);
             }
-            let is_refused = is_shared && !self.settings.shared_available;
-            filters.push(match filter {
-                Ok(_) if is_refused => Err(ReasonCode::SharedSubscriptionsNotSupported),
-                Ok(filter) => {
-                    Ok(Subscription { filter, options: entry.options, id: subscribe.subscription_id })
-                }
-                Err(reason) => Err(reason),
+            let filter = filter.and_then(|filter| match self.unavailable(&filter) {
+                Some(reason) => Err(reason),
+                None => Ok(filter),
             });
+            // MQTT 5 clients were told so: it is an error of theirs (sections 3.2.2.3.11 and 3.2.2.3.13). Older ones
+            // hear it filter by filter [MQTT311-3.8.3-2].
+            if let Err(
+                reason @ (ReasonCode::WildcardSubscriptionsNotSupported
+                | ReasonCode::SharedSubscriptionsNotSupported),
+            ) = filter
+                && self.version() == Some(ProtocolVersion::V5)
+            {
+                return Err(reason);
+            }
+            let options =
+                SubscribeOptions { qos: entry.options.qos.min(self.settings.qos_max), ..entry.options };
+            filters.push(filter.map(|filter| Subscription { filter, options, id }));
         }
         Ok(Request::Subscribe { packet_id: subscribe.packet_id, filters })
+    }
+
+    /// The code for a filter that asks for what this node does not offer.
+    fn unavailable(&self, filter: &SubscriptionFilter) -> Option<ReasonCode> {
+        if filter.share.is_some() && !self.settings.shared_available {
+            return Some(ReasonCode::SharedSubscriptionsNotSupported);
+        }
+        let is_refused = filter.filter.has_wildcards() && !self.settings.wildcard_available;
+        is_refused.then_some(ReasonCode::WildcardSubscriptionsNotSupported)
     }
 
     fn filter(&self, text: &str) -> Result<SubscriptionFilter, ReasonCode> {

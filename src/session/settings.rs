@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::codec::Qos;
+
 /// Limits of one session. All sizes are in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -20,6 +22,9 @@ pub struct Settings {
     pub outbox_bytes_max: usize,
     /// Longest time a session is kept after its connection ended; `None` keeps it for ever.
     pub session_expiry_max: Option<Duration>,
+    /// Shortest keep alive in seconds: a shorter one, unless it is none, is replaced by it for MQTT 5 clients
+    /// [MQTT5-3.2.2-21]. 0 leaves every client its own choice.
+    pub keep_alive_min: u16,
     /// Longest keep alive in seconds: a longer one (or none) is replaced by it for MQTT 5 clients
     /// [MQTT5-3.2.2-21]. 65,535 leaves every client its own choice.
     pub keep_alive_max: u16,
@@ -33,10 +38,17 @@ pub struct Settings {
     pub topic_levels_max: usize,
     /// Bytes of a Client Identifier.
     pub client_id_len_max: usize,
+    /// Highest QoS of a PUBLISH, of a Will and of a subscription: announced as Maximum QoS [MQTT5-3.2.2-9].
+    /// Subscriptions that ask for more are granted this one [MQTT5-3.2.2-10].
+    pub qos_max: Qos,
     /// Whether messages may be retained; if not, clients are told so [MQTT5-3.2.2.3.5].
     pub retain_available: bool,
     /// Whether shared subscriptions are taken; if not, clients are told so [MQTT5-3.2.2.3.13].
     pub shared_available: bool,
+    /// Whether Topic Filters may contain wildcards; if not, clients are told so [MQTT5-3.2.2.3.11].
+    pub wildcard_available: bool,
+    /// Whether subscriptions may have identifiers; if not, clients are told so [MQTT5-3.2.2.3.12].
+    pub subscription_ids_available: bool,
 }
 
 impl Default for Settings {
@@ -48,14 +60,37 @@ impl Default for Settings {
             queue_bytes_max: 16 << 20,
             outbox_bytes_max: 4 << 20,
             session_expiry_max: None,
+            keep_alive_min: 0,
             keep_alive_max: u16::MAX,
             packet_size_max: 1 << 20,
             topic_alias_maximum: 16,
             subscriptions_max: 10_000,
             topic_levels_max: 128,
             client_id_len_max: 256,
+            qos_max: Qos::ExactlyOnce,
             retain_available: true,
             shared_available: true,
+            wildcard_available: true,
+            subscription_ids_available: true,
+        }
+    }
+}
+
+impl Settings {
+    /// Sets `qos_max` from its number; what is above 2 is 2.
+    pub fn set_qos_max(&mut self, number: u8) {
+        self.qos_max = Qos::from_u8(number).unwrap_or(Qos::ExactlyOnce);
+    }
+
+    /// The keep alive in force for a client that asks for `asked`, in seconds; 0 is none.
+    #[must_use]
+    pub(super) fn keep_alive(&self, asked: u16) -> u16 {
+        let is_limited = self.keep_alive_max != u16::MAX;
+        match asked {
+            0 if is_limited => self.keep_alive_max,
+            0 => 0,
+            // The longest wins where the two contradict each other.
+            asked => asked.max(self.keep_alive_min).min(self.keep_alive_max),
         }
     }
 }

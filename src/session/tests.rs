@@ -527,26 +527,25 @@ fn each_filter_of_a_subscribe_has_its_own_fate() {
         packet_id: id(5),
         subscription_id: Some(9),
         user: UserProperties::default(),
-        filters: vec![filter("a/+"), filter("a/#/b"), filter("$share/g/a")],
+        filters: vec![filter("a/+"), filter("a/#/b"), filter("$share/g")],
     };
-    let settings = Settings { shared_available: false, ..Settings::default() };
-    let mut peer = Peer::connected(&connect(V5, true, persistent()), settings);
+    let mut peer = Peer::v5();
     let Ok(Request::Subscribe { packet_id, filters }) = peer.send(Packet::Subscribe(subscribe)) else {
         panic!()
     };
     assert_eq!(packet_id, id(5));
     let codes: Vec<_> = filters.iter().map(|filter| filter.as_ref().err().copied()).collect();
-    let refused = [ReasonCode::TopicFilterInvalid, ReasonCode::SharedSubscriptionsNotSupported];
-    assert_eq!(codes, [None, Some(refused[0]), Some(refused[1])]);
+    let refused = ReasonCode::TopicFilterInvalid;
+    assert_eq!(codes, [None, Some(refused), Some(refused)]);
     assert!(peer.session.on_granted(filters[0].as_ref().unwrap()));
     assert!(!peer.session.on_granted(filters[0].as_ref().unwrap()), "the same filter replaces itself");
     peer.session.on_subscribed(
         packet_id,
-        &[ReasonCode::GrantedQos1, refused[0], refused[1]],
+        &[ReasonCode::GrantedQos1, refused, ReasonCode::QuotaExceeded],
         None,
         &mut peer.out,
     );
-    assert_eq!(peer.sent(), ["SUBACK #5 [GrantedQos1, TopicFilterInvalid, SharedSubscriptionsNotSupported]"]);
+    assert_eq!(peer.sent(), ["SUBACK #5 [GrantedQos1, TopicFilterInvalid, QuotaExceeded]"]);
 }
 
 /// [MQTT5-3.1.0-2] and packets that only a server may send.
@@ -659,4 +658,28 @@ fn what_a_full_outbox_kept_from_being_sent_again_still_goes_before_what_is_new()
     let again = ["PUBLISH a q1 #1 dup", "PUBLISH b q1 #2 dup", "PUBLISH c q1 #3 dup"];
     assert_eq!(topics[..3], again);
     assert_eq!(topics[3..], ["PUBLISH d q1 #4"]);
+}
+
+/// [MQTT5-3.1.2-26] [MQTT5-3.1.2-27] [MQTT5-3.3.2-11]: the node names every topic in full, so no client gets an
+/// alias that it did not allow. [MQTT5-3.1.2-28]: nor does it give Response Information.
+#[test]
+fn a_client_gets_neither_aliases_nor_response_information() {
+    for topic_alias_maximum in [None, Some(0), Some(1), Some(u16::MAX)] {
+        for request_response_information in [None, Some(false), Some(true)] {
+            let properties =
+                ConnectProperties { topic_alias_maximum, request_response_information, ..persistent() };
+            let connect = connect(V5, true, properties);
+            let negotiated = Negotiated::new(&connect, &Settings::default(), 1).unwrap();
+            let connack = negotiated.connack(&Settings::default(), false);
+            assert_eq!(connack.properties.response_information, None);
+            let mut peer = Peer::connected(&connect, Settings::default());
+            for _ in 0..3 {
+                peer.deliver("a/long/topic/again/and/again", Qos::AtMostOnce);
+                let bytes = peer.out.take();
+                let Packet::Publish(publish) = crate::codec::decode(V5, &bytes).unwrap() else { panic!() };
+                assert_eq!(publish.properties.topic_alias, None);
+                assert_eq!(publish.topic, "a/long/topic/again/and/again");
+            }
+        }
+    }
 }

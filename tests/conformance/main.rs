@@ -5,6 +5,7 @@
 //! those names with docs/conformance.toml.
 #![expect(clippy::disallowed_methods, reason = "tests drive a node from threads of their own, in real time")]
 
+mod availability;
 mod delivering;
 mod limits;
 mod malformed;

@@ -62,8 +62,10 @@ fn a_shared_subscription_is_not_local() {
         check("$share/g/a", no_local, shared_available, Err(ReasonCode::ProtocolError));
         check("$queue/a", no_local, shared_available, Err(ReasonCode::ProtocolError));
         check("a", no_local, shared_available, Ok(()));
-        check("$share/g/a", SubscribeOptions::default(), shared_available, Ok(()));
     }
+    let refused = Err(ReasonCode::SharedSubscriptionsNotSupported);
+    check("$share/g/a", SubscribeOptions::default(), false, refused);
+    check("$share/g/a", SubscribeOptions::default(), true, Ok(()));
 }
 
 /// [MQTT5-3.2.2.3.13]: absent means available.

@@ -1,6 +1,7 @@
 //! Sessions and their connections: CONNECT, takeover on this node, the end of a connection, the end of a session.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use dashmap::Entry;

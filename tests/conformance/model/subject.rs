@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use flockmq::auth::{self, Authenticator};
-use flockmq::broker::{Attached, Broker, Burst, Duty, Settings, Wire};
+use flockmq::broker::{Admission, Attached, Broker, Burst, Duty, Settings, Wire};
 use flockmq::codec::{self, Packet, ProtocolVersion};
 use flockmq::metrics::Metrics;
 use flockmq::net::clock;
@@ -78,7 +78,7 @@ pub(super) struct Subject {
 impl Subject {
     pub(super) fn new() -> Self {
         let settings = Settings { sys_interval: Duration::ZERO, ..Settings::default() };
-        let authenticator = Authenticator::new(auth::Settings::default());
+        let authenticator = Authenticator::new(&auth::Settings::default()).expect("nothing to read");
         let metrics = Arc::new(Metrics::new());
         let broker = Broker::new(settings, session::Settings::default(), authenticator, metrics, None);
         Self {
@@ -97,9 +97,7 @@ impl Subject {
             Input::Stall { client } => self.set_full(*client, true),
             Input::Unstall { client } => {
                 self.set_full(*client, false);
-                if let Some(Connection { attached, .. }) = &self.connections[*client] {
-                    self.broker.on_writable(self.now, &attached.client, attached.generation);
-                }
+                self.attend(*client);
             }
             Input::Advance { seconds } => {
                 for _ in 0..*seconds {
@@ -110,8 +108,20 @@ impl Subject {
         }
     }
 
+    /// Does what the owner of the connection does when it is woken.
+    fn attend(&self, client: usize) {
+        let Some(Connection { attached, cable, .. }) = &self.connections[client] else { return };
+        let (client, generation) = (&attached.client, attached.generation);
+        while !cable.is_full.load(Ordering::Relaxed)
+            && matches!(client.duty(generation), Duty::AwaitRoom | Duty::AwaitRoomOnly)
+        {
+            self.broker.on_writable(self.now, client, generation);
+        }
+    }
+
     /// What came on the client's connection since the last call.
     pub(super) fn lines(&mut self, client: usize) -> Vec<String> {
+        self.attend(client);
         let Some(connection) = &self.connections[client] else { return Vec::new() };
         let mut lines = connection.lines();
         if connection.attached.client.duty(connection.attached.generation) == Duty::Close {
@@ -132,7 +142,9 @@ impl Subject {
         let Ok(Packet::Connect(connect)) = codec::decode(ProtocolVersion::V5, bytes) else {
             panic!("the history's CONNECT does not decode")
         };
-        let negotiated = self.broker.negotiate(&connect, 0).expect("every history's CONNECT is fine");
+        let Ok(Admission::Granted(negotiated)) = self.broker.admit(&connect, 0) else {
+            panic!("every history's CONNECT is fine")
+        };
         let cable = Arc::new(Cable::default());
         let mut burst = Burst::default();
         let wire: Arc<dyn Wire> = Arc::clone(&cable) as Arc<dyn Wire>;

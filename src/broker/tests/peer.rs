@@ -114,8 +114,13 @@ impl Peer {
 
     /// The client reads again.
     pub(super) fn go_on_reading(&self) {
-        self.line.state.lock().is_full = false;
+        self.let_through();
         self.attend();
+    }
+
+    /// The socket has room again, and its owner does not know it yet.
+    pub(super) fn let_through(&self) {
+        self.line.state.lock().is_full = false;
     }
 
     /// Does what the owner of the connection does when it is woken.

@@ -32,7 +32,6 @@ impl Broker {
     /// # Errors
     /// The reason code of the CONNACK that refuses it.
     pub fn admit(&self, connect: &Connect<'_>, random: u128) -> Result<Admission, ReasonCode> {
-        self.check_not_stopping()?;
         let properties = &connect.properties;
         let presented = Presented {
             user_name: connect.user_name,
@@ -87,6 +86,7 @@ impl Broker {
 
     /// What the client and this node agree on, whoever the client is.
     pub(super) fn negotiate(&self, connect: &Connect<'_>, random: u128) -> Result<Negotiated, ReasonCode> {
+        self.check_not_stopping()?;
         Negotiated::new(connect, &self.session_settings, random)
     }
 

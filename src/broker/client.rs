@@ -240,23 +240,16 @@ impl Client {
             if state.generation != generation {
                 return; // Another connection has taken over; these bytes were the old one's.
             }
-            match outcome {
+            let must_wake = match outcome {
                 Ok(()) => {
-                    state.output = Output::Idle;
-                    if state.closing && state.outbox.is_empty() {
-                        // The owner may have looked while the last bytes were being written.
-                        drop(state);
-                        wire.wake();
-                        return;
-                    }
-                    if !state.closing && self.outbox_bytes_max <= bytes.len() {
-                        // The outbox was full, so messages may wait for room in it, and perhaps for no
-                        // acknowledgement: the owner goes on with them as after a full socket.
-                        state.output = Output::Blocked;
-                        drop(state);
-                        wire.wake();
-                        return;
-                    }
+                    // The owner of a connection that closes may have looked while the last bytes were being
+                    // written.
+                    let was_last = state.closing && state.outbox.is_empty();
+                    // The outbox was full, so messages may wait for room in it, and perhaps for no
+                    // acknowledgement: the owner goes on with them as after a full socket.
+                    let was_full = !state.closing && self.outbox_bytes_max <= bytes.len();
+                    state.output = if was_full { Output::Blocked } else { Output::Idle };
+                    was_last || was_full
                 }
                 Err(error) => {
                     let is_full = error.kind() == io::ErrorKind::WouldBlock;
@@ -267,13 +260,15 @@ impl Client {
                         state.closing = true;
                         state.outbox.clear();
                     }
-                    self.notice.set(state.standing());
-                    drop(state);
-                    wire.wake();
-                    return;
+                    true
                 }
-            }
+            };
             self.notice.set(state.standing());
+            drop(state);
+            if must_wake {
+                wire.wake();
+                return;
+            }
         }
     }
 
@@ -385,7 +380,7 @@ impl State {
         (self.outbox.take_tally(), must_flush)
     }
 
-    fn standing(&self) -> Standing {
+    pub(super) fn standing(&self) -> Standing {
         let room = |qos| self.session.room(qos, 0, &self.outbox).min(self.room_max(qos));
         Standing {
             unacknowledged: room(Qos::AtMostOnce),

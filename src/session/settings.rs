@@ -65,7 +65,7 @@ impl Default for Settings {
         Self {
             receive_maximum: 256,
             inflight_max: 128,
-            queue_len_max: 1_000,
+            queue_len_max: 100_000,
             queue_bytes_max: 16 << 20,
             queue_drops_oldest: false,
             outbox_bytes_max: 4 << 20,

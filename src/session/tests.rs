@@ -655,3 +655,38 @@ fn what_a_full_outbox_kept_from_being_sent_again_still_goes_before_what_is_new()
     assert_eq!(topics[..3], again);
     assert_eq!(topics[3..], ["PUBLISH d q1 #4"]);
 }
+
+/// [MQTT5-3.1.2-26] [MQTT5-3.1.2-27] [MQTT5-3.3.2-11]: no client gets an alias that it, or the node, did not allow.
+/// [MQTT5-3.1.2-28]: nor Response Information without asking for it.
+#[test]
+fn a_client_gets_aliases_and_response_information_only_where_both_sides_allow_it() {
+    let information = Some(Box::from("answers/"));
+    for (allowed, made_max) in [(None, 16), (Some(0), 16), (Some(1), 0), (Some(1), 16), (Some(u16::MAX), 1)] {
+        for asked in [None, Some(false), Some(true)] {
+            let settings = Settings {
+                topic_aliases_made_max: made_max,
+                response_information: information.clone(),
+                ..Settings::default()
+            };
+            let properties = ConnectProperties {
+                topic_alias_maximum: allowed,
+                request_response_information: asked,
+                ..persistent()
+            };
+            let connect = connect(V5, true, properties);
+            let negotiated = Negotiated::new(&connect, &settings, 1).unwrap();
+            let connack = negotiated.connack(&settings, false);
+            let expected = (asked == Some(true)).then_some("answers/");
+            assert_eq!(connack.properties.response_information, expected);
+            let mut peer = Peer::connected(&connect, settings);
+            for round in 0..3 {
+                peer.deliver("a/long/topic/again/and/again", Qos::AtMostOnce);
+                let bytes = peer.out.take();
+                let Packet::Publish(publish) = crate::codec::decode(V5, &bytes).unwrap() else { panic!() };
+                let has_alias = allowed.unwrap_or(0).min(made_max) > 0;
+                assert_eq!(publish.properties.topic_alias, NonZeroU16::new(u16::from(has_alias)));
+                assert_eq!(publish.topic.is_empty(), has_alias && round > 0);
+            }
+        }
+    }
+}

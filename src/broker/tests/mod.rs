@@ -21,7 +21,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Broker, Burst, Settings, SharedSettings, SharedStrategy, Wire};
+use super::{Admission, Broker, Burst, Settings, SharedSettings, SharedStrategy, Wire};
 use crate::auth::Authenticator;
 use crate::codec::{Connect, ConnectProperties, ProtocolVersion, ReasonCode};
 use crate::metrics::{DropReason, Metrics};
@@ -77,7 +77,9 @@ impl Node {
 
     /// A connection, or the reason code of the CONNACK that refuses it.
     fn try_connect(&self, connect: &Connect<'_>) -> Result<Peer, ReasonCode> {
-        let negotiated = self.broker.negotiate(connect, 0xF10C)?;
+        let Admission::Granted(negotiated) = self.broker.admit(connect, 0xF10C)? else {
+            panic!("anonymous clients have nothing to prove")
+        };
         let line = Arc::new(Line::default());
         let wire: Arc<dyn Wire> = Arc::clone(&line) as Arc<dyn Wire>;
         let mut burst = Burst::default();

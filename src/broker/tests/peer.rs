@@ -9,11 +9,14 @@ use parking_lot::Mutex;
 
 use super::short::short;
 use super::{Clock, Node};
-use crate::broker::{Attached, Broker, Burst, Duty, Gone, Wire};
+use crate::broker::{Attached, Broker, Burst, Client, Duty, Gone, Wire};
 use crate::codec::{
     Disconnect, Packet, PacketId, ProtocolVersion, PubAck, PubComp, PubRec, PubRel, Publish, Qos, ReasonCode,
     Subscribe, SubscribeFilter, SubscribeOptions, Unsubscribe, UserProperties, decode, peek,
 };
+
+/// How often a packet is looked for before it counts as missing.
+const WRITER_TURNS_MAX: usize = 100_000;
 
 /// A socket that a test can fill up and break.
 #[derive(Default)]
@@ -111,8 +114,13 @@ impl Peer {
 
     /// The client reads again.
     pub(super) fn go_on_reading(&self) {
-        self.line.state.lock().is_full = false;
+        self.let_through();
         self.attend();
+    }
+
+    /// The socket has room again, and its owner does not know it yet.
+    pub(super) fn let_through(&self) {
+        self.line.state.lock().is_full = false;
     }
 
     /// Does what the owner of the connection does when it is woken.
@@ -138,12 +146,26 @@ impl Peer {
 
     /// Takes the first packet of that kind out of what was received, without its name.
     pub(super) fn take(&self, kind: &str) -> String {
-        self.read();
-        let mut received = self.received.borrow_mut();
-        let index = received.iter().position(|line| line.split(' ').next() == Some(kind));
-        let index = index.unwrap_or_else(|| panic!("no {kind} in {received:?}"));
-        let line = received.remove(index).expect("the index was just found");
-        line[kind.len()..].trim_start().to_owned()
+        self.try_take(kind).unwrap_or_else(|| panic!("no {kind} in {:?}", self.received.borrow()))
+    }
+
+    fn try_take(&self, kind: &str) -> Option<String> {
+        for _ in 0..WRITER_TURNS_MAX {
+            self.read();
+            let mut received = self.received.borrow_mut();
+            let index = received.iter().position(|line| line.split(' ').next() == Some(kind));
+            if let Some(line) = index.and_then(|index| received.remove(index)) {
+                return Some(line[kind.len()..].trim_start().to_owned());
+            }
+            // Another thread may be writing to this connection, and then writes what was appended meanwhile.
+            std::thread::yield_now();
+        }
+        None
+    }
+
+    /// The client as the broker knows it.
+    pub(super) fn client(&self) -> &Client {
+        &self.attached.client
     }
 
     /// Receives and acknowledges until nothing more comes: `topic:payload` of each message.

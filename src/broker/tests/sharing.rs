@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::codec::{Publish, Qos, RetainHandling, SubscribeOptions};
+use crate::session::Room;
 
 /// Members `0..count` of `$share/g/+`, with sessions that are kept and a Receive Maximum of `window`.
 fn members(node: &Node, count: usize, window: u16) -> Vec<Peer> {
@@ -298,4 +299,72 @@ fn a_message_too_large_for_one_member_goes_to_another() {
     assert_eq!(small.consume(), ["t:short", "t:short"]);
     assert_eq!(large.consume().len(), 2);
     assert_eq!(node.dropped_in_all(), 1);
+}
+
+/// What others go by without a client's lock is what the lock would show, after everything that can happen.
+#[test]
+fn what_is_known_of_a_client_is_true_after_each_step() {
+    let settings = session::Settings {
+        outbox_bytes_max: 60,
+        inflight_max: 4,
+        queue_len_max: 4,
+        ..session::Settings::default()
+    };
+    let node = Node::with_sessions(settings);
+    let publisher = node.client("publisher");
+    let check = |peer: &Peer, step: &str, expected: [Room; 2]| {
+        let standing = peer.client().standing();
+        assert_eq!(standing, peer.client().with_state(|state| state.standing()), "{step}");
+        assert_eq!([standing.room(Qos::AtMostOnce), standing.room(Qos::AtLeastOnce)], expected, "{step}");
+    };
+    let peer = node.durable("fin");
+    check(&peer, "connected", [Room::Now, Room::Now]);
+    peer.subscribe("$share/g/t", Qos::AtLeastOnce);
+    publish_all(&publisher, Qos::AtLeastOnce, 0..4);
+    check(&peer, "at its Receive Maximum", [Room::Now, Room::Queue]);
+    publish_all(&publisher, Qos::AtLeastOnce, 4..8);
+    check(&peer, "queue full", [Room::Now, Room::Full]);
+    peer.consume();
+    check(&peer, "all acknowledged", [Room::Now, Room::Now]);
+    peer.stop_reading();
+    publish_all(&publisher, Qos::AtMostOnce, 0..2);
+    check(&peer, "socket full", [Room::Queue, Room::Queue]);
+    publish_all(&publisher, Qos::AtMostOnce, 2..20);
+    check(&peer, "outbox full", [Room::Full, Room::Queue]);
+    peer.let_through();
+    check(&peer, "the socket has room", [Room::Full, Room::Queue]);
+    peer.go_on_reading();
+    check(&peer, "everything written", [Room::Now, Room::Now]);
+    let mut burst = Burst::default();
+    let publish = |burst: &mut Burst, payload| {
+        let topic = crate::topic::TopicRef::parse("t").expect("it is a Topic Name");
+        let publication = crate::message::Publication {
+            topic,
+            payload,
+            qos: Qos::AtMostOnce,
+            retain: false,
+            properties: &[],
+            expires_at: None,
+            publisher: None,
+        };
+        node.broker.publish(node.clock.now(), &publication, burst);
+    };
+    publish(&mut burst, &[b'x'; 70]);
+    check(&peer, "outbox full before the flush", [Room::Full, Room::Queue]);
+    node.broker.flush(&mut burst);
+    check(&peer, "its owner has not looked yet", [Room::Queue, Room::Queue]);
+    peer.received();
+    check(&peer, "it has", [Room::Now, Room::Now]);
+    peer.break_line();
+    publish(&mut burst, b"lost");
+    node.broker.flush(&mut burst);
+    check(&peer, "broken", [Room::Full, Room::Away]);
+    peer.lose_connection();
+    check(&peer, "away", [Room::Full, Room::Away]);
+    publish_all(&publisher, Qos::AtLeastOnce, 0..4);
+    check(&peer, "queue full while away", [Room::Full, Room::Full]);
+    let peer = node.durable("fin");
+    check(&peer, "back with four unacknowledged", [Room::Now, Room::Queue]);
+    peer.disconnect_with(ReasonCode::NormalDisconnection, Some(0));
+    check(&peer, "ended", [Room::Full, Room::Full]);
 }

@@ -102,7 +102,7 @@ pub(super) struct Subject {
 impl Subject {
     pub(super) fn new() -> Self {
         let settings = Settings { sys_interval: Duration::ZERO, ..Settings::default() };
-        let authenticator = Authenticator::new(&auth::Settings::default()).expect("no file to read");
+        let authenticator = Authenticator::new(&auth::Settings::default()).expect("nothing to read");
         let metrics = Arc::new(Metrics::new());
         let broker = Broker::new(settings, session::Settings::default(), authenticator, metrics, None);
         Self {
@@ -123,9 +123,7 @@ impl Subject {
             Input::Stall { client } => self.set_full(*client, true),
             Input::Unstall { client } => {
                 self.set_full(*client, false);
-                if let Some(Connection { attached, .. }) = &self.connections[*client] {
-                    self.broker.on_writable(self.now, &attached.client, attached.generation);
-                }
+                self.attend(*client);
             }
             Input::Advance { seconds } => {
                 for _ in 0..*seconds {
@@ -136,8 +134,20 @@ impl Subject {
         }
     }
 
+    /// Does what the owner of the connection does when it is woken.
+    fn attend(&self, client: usize) {
+        let Some(Connection { attached, cable, .. }) = &self.connections[client] else { return };
+        let (client, generation) = (&attached.client, attached.generation);
+        while !cable.is_full.load(Ordering::Relaxed)
+            && matches!(client.duty(generation), Duty::AwaitRoom | Duty::AwaitRoomOnly)
+        {
+            self.broker.on_writable(self.now, client, generation);
+        }
+    }
+
     /// What came on the client's connection since the last call.
     pub(super) fn lines(&mut self, client: usize) -> Vec<String> {
+        self.attend(client);
         let Some(connection) = &mut self.connections[client] else { return Vec::new() };
         let mut lines = connection.lines();
         if connection.attached.client.duty(connection.attached.generation) == Duty::Close {

@@ -76,6 +76,8 @@ pub struct Metrics {
     registry: Registry,
     /// Connected MQTT clients.
     pub connections: Gauge,
+    /// CONNECTs that were accepted.
+    pub connects: Counter,
     /// Network connections refused or closed before an accepted CONNECT, by reason.
     pub connections_refused: Family<ReasonLabel, Counter>,
     /// Network connections closed because of what the client sent, by reason code name.
@@ -123,6 +125,7 @@ impl Metrics {
         let mut metrics = Self {
             registry: Registry::with_prefix("flockmq"),
             connections: Gauge::default(),
+            connects: Counter::default(),
             connections_refused: Family::default(),
             protocol_errors: Family::default(),
             sessions: Gauge::default(),
@@ -149,6 +152,7 @@ impl Metrics {
     fn register(&mut self, dropped: Family<ReasonLabel, Counter>) {
         let registry = &mut self.registry;
         registry.register("connections", "Connected MQTT clients", self.connections.clone());
+        registry.register("connects", "CONNECTs that were accepted", self.connects.clone());
         registry.register(
             "connections_refused",
             "Network connections refused or closed before an accepted CONNECT",
@@ -213,6 +217,12 @@ impl Metrics {
     #[must_use]
     pub fn dropped(&self, reason: DropReason) -> &Counter {
         &self.dropped[reason as usize]
+    }
+
+    /// Copies dropped for whatever reason.
+    #[must_use]
+    pub fn dropped_in_all(&self) -> u64 {
+        self.dropped.iter().map(Counter::get).sum()
     }
 
     /// The Prometheus text form.

@@ -43,6 +43,7 @@ impl Broker {
                 burst.touch(&attached.client);
                 self.on_member_back(now, &attached.client, burst);
                 self.metrics.connections.inc();
+                self.metrics.connects.inc();
                 return attached;
             }
         }

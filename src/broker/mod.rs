@@ -8,6 +8,7 @@ mod client;
 mod connect;
 mod dispatch;
 mod groups;
+mod load;
 mod publish;
 mod retained;
 mod settings;
@@ -42,10 +43,10 @@ use crate::message::{MessageId, Publication};
 use crate::metrics::{DropReason, Metrics};
 use crate::session::{self, ClientId, Incoming, Request};
 use retained::Retained;
-pub use settings::{RetainedSettings, Settings, SharedSettings, SharedStrategy};
+pub use settings::{Overlapping, RetainedSettings, Settings, SharedSettings, SharedStrategy};
 use shared::Chooser;
 use subscriptions::Subscriptions;
-use sys::SysClock;
+use sys::Sys;
 use timers::Timers;
 
 /// One node's broker.
@@ -63,7 +64,7 @@ pub struct Broker {
     timers: Mutex<Timers>,
     sys_interval: Duration,
     /// Set at the first tick.
-    sys_clock: Mutex<Option<SysClock>>,
+    sys: Mutex<Option<Sys>>,
     stopping: AtomicBool,
 }
 
@@ -89,12 +90,12 @@ impl Broker {
             metrics,
             cluster,
             clients: DashMap::with_hasher(hasher),
-            subscriptions: Subscriptions::new(chooser),
+            subscriptions: Subscriptions::new(chooser, settings.overlapping),
             retained: Retained::new(settings.retained),
             route_turn: Mutex::new(()),
             timers: Mutex::new(Timers::default()),
             sys_interval: settings.sys_interval,
-            sys_clock: Mutex::new(None),
+            sys: Mutex::new(None),
             stopping: AtomicBool::new(false),
         }
     }

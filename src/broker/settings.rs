@@ -11,6 +11,8 @@ pub struct Settings {
     pub retained: RetainedSettings,
     /// Shared subscriptions.
     pub shared: SharedSettings,
+    /// What a client gets that has several subscriptions for one message.
+    pub overlapping: Overlapping,
 }
 
 impl Default for Settings {
@@ -19,8 +21,25 @@ impl Default for Settings {
             sys_interval: Duration::from_secs(10),
             retained: RetainedSettings::default(),
             shared: SharedSettings::default(),
+            overlapping: Overlapping::default(),
         }
     }
+}
+
+/// What a client gets of a message that matches several of its plain subscriptions; the standard leaves both open
+/// [MQTT5-3.3.4]. Shared subscriptions always bring a copy each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overlapping {
+    /// One copy at the highest QoS, with the Subscription Identifiers of all of them.
+    #[default]
+    Once,
+    /// A copy for each of them, at its QoS and with its Subscription Identifier.
+    Each,
+}
+
+impl Overlapping {
+    /// Each with its word in the configuration.
+    pub const WORDS: &[(&'static str, Self)] = &[("once", Self::Once), ("each", Self::Each)];
 }
 
 /// Limits of the retained messages.

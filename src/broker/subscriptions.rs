@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use super::client::Client;
 use super::groups::{Groups, SharedTarget};
+use super::settings::Overlapping;
 use super::shared::Chooser;
 use crate::codec::SubscribeOptions;
 use crate::message::Publication;
@@ -22,6 +23,7 @@ const FEW_MAX: usize = 16;
 pub(super) struct Subscriptions {
     index: RwLock<FilterIndex<Leaf>>,
     chooser: Chooser,
+    overlapping: Overlapping,
 }
 
 /// The subscribers of one filter, and how many of them have a durable (persistent) session.
@@ -48,7 +50,7 @@ pub(super) struct Subscriber {
 /// Who gets copies of a message.
 #[derive(Default)]
 pub(super) struct Targets {
-    /// Every client with a matching plain subscription, once [MQTT5-3.3.4-2].
+    /// Every client with a matching plain subscription, once [MQTT5-3.3.4-2] unless the settings say otherwise.
     pub(super) plain: SmallVec<[Target; 4]>,
     /// One member of every matching shared subscription. Each is a copy of its own [MQTT5-4.8.2].
     pub(super) shared: SmallVec<[SharedTarget; 1]>,
@@ -62,8 +64,8 @@ pub(super) struct Target {
 }
 
 impl Subscriptions {
-    pub(super) fn new(chooser: Chooser) -> Self {
-        Self { index: RwLock::new(FilterIndex::new()), chooser }
+    pub(super) fn new(chooser: Chooser, overlapping: Overlapping) -> Self {
+        Self { index: RwLock::new(FilterIndex::new()), chooser, overlapping }
     }
 
     /// Adds or replaces the client's subscription for a filter.
@@ -107,7 +109,7 @@ impl Subscriptions {
         self.index.read().get(filter).map_or([0, 0], Leaf::counts)
     }
 
-    /// Everybody who gets the message, once [MQTT5-3.3.4-2]. What the publisher has asked for with No Local
+    /// Everybody who gets the message. What the publisher has asked for with No Local
     /// counts for nothing here [MQTT5-3.8.3-3].
     pub(super) fn targets(&self, publication: &Publication<'_>) -> Targets {
         let mut targets = Targets::default();
@@ -125,7 +127,7 @@ impl Subscriptions {
                 groups.choose(self.chooser, publication, |target| targets.shared.push(target));
             }
         });
-        if leaves > 1 {
+        if leaves > 1 && self.overlapping == Overlapping::Once {
             merge(&mut targets.plain);
         }
         targets

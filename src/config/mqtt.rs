@@ -6,7 +6,7 @@ use super::error::ConfigError;
 use super::kind::{Fit, boolean, bytes, duration, duration_or_never, integer, text, word};
 use super::section::Reader;
 use super::tree::Node;
-use crate::broker::{Settings as BrokerSettings, SharedStrategy};
+use crate::broker::{Overlapping, Settings as BrokerSettings, SharedStrategy};
 use crate::session::Settings;
 
 /// The largest packet that MQTT can express: fixed header and 268,435,455 bytes behind it.
@@ -56,6 +56,9 @@ pub(super) fn read_broker(reader: &mut Reader) -> Result<BrokerSettings, ConfigE
     let mut section = reader.section("sys")?;
     let interval = Duration::ZERO..=Duration::from_secs(24 * 60 * 60);
     section.fill("interval", duration(interval), &mut settings.sys_interval)?;
+    reader.close(section);
+    let mut section = reader.section("subscriptions")?;
+    section.fill("overlapping", word(Overlapping::WORDS), &mut settings.overlapping)?;
     reader.close(section);
     let mut section = reader.section("shared")?;
     section.fill("strategy", word(SharedStrategy::WORDS), &mut settings.shared.strategy)?;

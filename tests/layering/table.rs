@@ -29,7 +29,7 @@ const fn row(module: &'static str, may_import: &'static [Arrow], leaves: bool) -
 }
 
 /// What `config` fills in: the settings of a module and the types of their fields.
-const SETTINGS: &[&str] = &["*Settings", "Listener", "Secret", "SharedStrategy", "SubackMode"];
+const SETTINGS: &[&str] = &["*Settings", "Listener", "Overlapping", "Secret", "SharedStrategy", "SubackMode"];
 
 /// From the top down: a row may name rows below it only.
 pub(crate) const TABLE: &[Row] = &[

@@ -14,6 +14,7 @@ mod replaying;
 mod sharing;
 mod sharing_ends;
 mod short;
+mod sys;
 mod wills;
 
 use std::cell::Cell;
@@ -21,7 +22,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Admission, Broker, Burst, Settings, SharedSettings, SharedStrategy, Wire};
+use super::{Admission, Broker, Burst, Overlapping, Settings, SharedSettings, SharedStrategy, Wire};
 use crate::auth::Authenticator;
 use crate::codec::{Connect, ConnectProperties, ProtocolVersion, ReasonCode};
 use crate::metrics::{DropReason, Metrics};
@@ -117,7 +118,7 @@ impl Node {
 
     /// Copies dropped for whatever reason.
     fn dropped_in_all(&self) -> u64 {
-        crate::metrics::DROP_REASONS.iter().map(|(reason, _)| self.dropped(*reason)).sum()
+        self.metrics.dropped_in_all()
     }
 
     /// Connections, sessions and subscriptions by the node's gauges.

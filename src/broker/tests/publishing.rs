@@ -38,6 +38,26 @@ fn overlapping_subscriptions_make_one_copy() {
     assert!(received[0].ends_with("[1, 2]") || received[0].ends_with("[2, 1]"), "{received:?}");
 }
 
+/// The other way that [MQTT5-3.3.4] leaves open.
+#[test]
+fn overlapping_subscriptions_make_a_copy_each_when_configured() {
+    let settings = Settings { overlapping: Overlapping::Each, ..Settings::default() };
+    let node = Node::with(settings, session::Settings::default());
+    let [peer, other] = ["fin", "gus"].map(|client_id| node.client(client_id));
+    peer.subscribe_with("a/+", SubscribeOptions::with_qos(Qos::ExactlyOnce), Some(1));
+    peer.subscribe_with("a/#", SubscribeOptions::with_qos(Qos::AtMostOnce), Some(2));
+    peer.subscribe_with("#", SubscribeOptions { no_local: true, ..SubscribeOptions::default() }, None);
+    other.publish("a/b", "1", Qos::AtLeastOnce);
+    let mut received = peer.received();
+    received.sort();
+    let expected = ["PUBLISH a/b:1 q0", "PUBLISH a/b:1 q0 ids=[2]", "PUBLISH a/b:1 q1 #1 ids=[1]"];
+    assert_eq!(received, expected);
+    peer.publish("a/b", "2", Qos::AtMostOnce);
+    let mut received = peer.received();
+    received.sort();
+    assert_eq!(received, ["PUBLISH a/b:2 q0 ids=[1]", "PUBLISH a/b:2 q0 ids=[2]"]);
+}
+
 /// [MQTT5-3.8.3-3]
 #[test]
 fn no_local_keeps_a_clients_own_messages_from_it() {

@@ -23,7 +23,7 @@ use super::routes::{Digest, Position};
 use super::seal::{Key, Opener, Sealer};
 use super::transport::{Rejection, Rejections, SealedSocket, SealedTransport};
 use crate::metrics::Metrics;
-use crate::net::UdpSocket;
+use crate::net::mesh::UdpSocket;
 use crate::tasks::Tasks;
 
 /// Deltas kept in the gossip ring (`d0`..`d3`).

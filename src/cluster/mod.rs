@@ -48,7 +48,7 @@ use self::round::Rounds;
 use self::seal::Key;
 use crate::message::{MessageId, Publication};
 use crate::metrics::Metrics;
-use crate::net::TcpListener;
+use crate::net::mesh::TcpListener;
 use crate::tasks::Tasks;
 
 /// Ports that are tried until one is free for TCP and UDP, when the system chooses.

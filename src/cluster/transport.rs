@@ -15,7 +15,8 @@ use tracing::{debug, warn};
 use super::envelope::Inspector;
 use super::seal::{DATAGRAM_BYTES_MAX, Opened, Opener, Refused, Sealer};
 use crate::metrics::{Metrics, ReasonLabel};
-use crate::net::{UdpSocket, clock};
+use crate::net::clock;
+use crate::net::mesh::UdpSocket;
 
 /// At most one log line of a kind in this time.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);

@@ -3,10 +3,8 @@
 use std::collections::HashMap;
 use std::mem;
 
-use foldhash::fast::RandomState;
-
 use super::trie::Trie;
-use super::{TopicFilter, TopicRef};
+use super::{RandomState, TopicFilter, TopicRef};
 
 /// Filters without wildcards in a hash map, the others in a trie.
 ///

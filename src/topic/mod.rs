@@ -16,6 +16,11 @@ mod share;
 mod topic_index;
 mod trie;
 
+#[cfg(feature = "simulation")]
+use foldhash::fast::FixedState as RandomState; // The same order in every run.
+#[cfg(not(feature = "simulation"))]
+use foldhash::fast::RandomState;
+
 pub use filter::{FilterError, TopicFilter};
 pub use filter_index::FilterIndex;
 pub use name::{NameError, TopicName, TopicRef};

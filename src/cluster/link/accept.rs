@@ -13,7 +13,7 @@ use super::handshake::{HandshakeError, Opened, StreamKind, accept};
 use super::stream::{Reader, Writer};
 use super::{HANDSHAKE_MAX, Link, control, data, dial};
 use crate::cluster::mesh::Mesh;
-use crate::net::{TcpListener, TcpStream};
+use crate::net::mesh::{TcpListener, TcpStream};
 
 /// Connections that may be proving themselves at a time. A further one takes the place of the oldest, which
 /// has had the longest time: so a crowd that only holds places keeps no peer out.
@@ -143,8 +143,8 @@ async fn prove(mesh: &Mesh, stream: &mut TcpStream) -> Option<Opened> {
     }
 }
 
-async fn run_proven(mesh: &Arc<Mesh>, link: &Arc<Link>, opened: Opened, mut stream: TcpStream) {
-    let (read_half, write_half) = stream.split();
+async fn run_proven(mesh: &Arc<Mesh>, link: &Arc<Link>, opened: Opened, stream: TcpStream) {
+    let (read_half, write_half) = stream.into_split();
     let Opened { kind, peer, opening, sealer, opener } = opened;
     let mut reader = Reader::new(read_half, opener);
     let mut writer = Writer::new(write_half, sealer);

@@ -10,7 +10,7 @@ use super::handshake::{HandshakeError, Opened, StreamKind, dial};
 use super::stream::{Reader, Writer};
 use super::{HANDSHAKE_MAX, Link, LinkError, control, data};
 use crate::cluster::mesh::Mesh;
-use crate::net::TcpStream;
+use crate::net::mesh::TcpStream;
 use crate::net::backoff::Backoff;
 
 const PAUSE_MIN: Duration = Duration::from_millis(50);
@@ -115,9 +115,9 @@ async fn connect(
     Ok((opened, stream))
 }
 
-async fn run_connection(mesh: &Arc<Mesh>, link: &Arc<Link>, opened: Opened, mut stream: TcpStream) -> String {
+async fn run_connection(mesh: &Arc<Mesh>, link: &Arc<Link>, opened: Opened, stream: TcpStream) -> String {
     let life = link.life();
-    let (read_half, write_half) = stream.split();
+    let (read_half, write_half) = stream.into_split();
     let mut reader = Reader::new(read_half, opened.opener);
     let mut writer = Writer::new(write_half, opened.sealer);
     let ended = async {

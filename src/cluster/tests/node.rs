@@ -13,7 +13,7 @@ use crate::cluster::{
 };
 use crate::message::{MessageId, Publication, Qos};
 use crate::metrics::{DROP_REASONS, DropReason, Metrics};
-use crate::net::TcpListener;
+use crate::net::mesh::TcpListener;
 use crate::tasks::Tasks;
 use crate::topic::{TopicFilter, TopicRef};
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 
-use crate::net::{TcpListener, TcpStream};
+use crate::net::mesh::{TcpListener, TcpStream};
 use crate::tasks::Tasks;
 
 pub(super) struct Proxy {

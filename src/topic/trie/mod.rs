@@ -13,7 +13,7 @@ mod place;
 use std::hash::{BuildHasher, Hasher};
 use std::mem;
 
-use foldhash::fast::RandomState;
+use super::RandomState;
 use hashbrown::HashTable;
 use slab::Slab;
 use smallvec::SmallVec;

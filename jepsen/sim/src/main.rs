@@ -1,0 +1,145 @@
+//! Runs FlockMQ's cluster on a simulated network, each run from a seed: the same seed, the same run.
+
+mod check;
+mod client;
+mod entropy;
+mod history;
+mod host;
+mod world;
+
+use std::ops::Range;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use parking_lot::Mutex;
+use world::Outcome;
+
+/// Simulates clusters of three to five nodes under faults and says whether they kept their promises.
+#[derive(Debug, Parser)]
+#[command(name = "simulate")]
+struct Arguments {
+    /// Which seeds: `0..200`, or one, `17`.
+    #[arg(long, default_value = "0..200", value_parser = seeds)]
+    seeds: Range<u64>,
+    /// Runs at the same time.
+    #[arg(long, default_value_t = 2)]
+    jobs: usize,
+    /// Runs each seed twice and compares.
+    #[arg(long)]
+    twice: bool,
+    /// Shows what the nodes log, such as `flockmq=debug`.
+    #[arg(long)]
+    log: Option<String>,
+    /// Goes on after a run that failed.
+    #[arg(long)]
+    keep_going: bool,
+}
+
+fn seeds(text: &str) -> Result<Range<u64>, String> {
+    let number = |text: &str| text.parse::<u64>().map_err(|error| format!("{text:?}: {error}"));
+    match text.split_once("..") {
+        Some((from, to)) => Ok(number(from)?..number(to)?),
+        None => number(text).map(|seed| seed..seed + 1),
+    }
+}
+
+/// Runs a seed in a thread of its own.
+fn run(seed: u64) -> Result<Outcome, String> {
+    let thread = std::thread::Builder::new().name(format!("seed {seed}")).spawn(move || world::run(seed));
+    let joined = thread.map_err(|error| error.to_string())?.join();
+    joined.unwrap_or_else(|_| Err(format!("seed {seed}: panicked")))
+}
+
+/// All runs together.
+#[derive(Default)]
+struct Total {
+    runs: u64,
+    messages: usize,
+    deliveries: usize,
+    promised: usize,
+    faults: u64,
+    simulated: Duration,
+    healed_in: Vec<Duration>,
+    failures: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if let Some(filter) = &arguments.log {
+        tracing_subscriber::fmt().with_env_filter(filter).without_time().init();
+    }
+    let start = Instant::now();
+    let next = AtomicU64::new(arguments.seeds.start);
+    let total = Mutex::new(Total::default());
+    std::thread::scope(|scope| {
+        for _ in 0..arguments.jobs.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    let is_over = !arguments.keep_going && !total.lock().failures.is_empty();
+                    if seed >= arguments.seeds.end || is_over {
+                        return;
+                    }
+                    let outcome = run(seed).and_then(|outcome| match arguments.twice.then(|| run(seed)) {
+                        Some(Ok(again)) if again.fingerprint != outcome.fingerprint => {
+                            Err(format!("seed {seed}: two runs differ"))
+                        }
+                        Some(Err(problem)) => Err(format!("the second time: {problem}")),
+                        _ => Ok(outcome),
+                    });
+                    total.lock().add(outcome);
+                }
+            });
+        }
+    });
+    total.into_inner().report(start.elapsed())
+}
+
+impl Total {
+    fn add(&mut self, outcome: Result<Outcome, String>) {
+        self.runs += 1;
+        match outcome {
+            Ok(outcome) => {
+                self.messages += outcome.messages;
+                self.deliveries += outcome.deliveries;
+                self.promised += outcome.promised;
+                self.faults += outcome.faults;
+                self.simulated += outcome.simulated;
+                self.healed_in.push(outcome.healed_in);
+            }
+            Err(problem) => {
+                println!("FAILED {problem}");
+                self.failures.push(problem);
+            }
+        }
+        if self.runs.is_multiple_of(100) {
+            println!("{} runs, {} failed", self.runs, self.failures.len());
+        }
+    }
+
+    fn report(mut self, took: Duration) -> ExitCode {
+        self.healed_in.sort_unstable();
+        let at = |part: usize| {
+            let last = self.healed_in.len().saturating_sub(1);
+            self.healed_in.get(last * part / 100).copied().unwrap_or_default()
+        };
+        println!(
+            "{} runs, {} failed: {:.0} simulated seconds in {:.0} s, {} faults, {} messages, {} deliveries, {} promised \
+             copies; healed in {:?} (median), {:?} (99 of 100), {:?} (longest)",
+            self.runs,
+            self.failures.len(),
+            self.simulated.as_secs_f64(),
+            took.as_secs_f64(),
+            self.faults,
+            self.messages,
+            self.deliveries,
+            self.promised,
+            at(50),
+            at(99),
+            at(100),
+        );
+        if self.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}

@@ -31,6 +31,12 @@ pub fn convergence(slots: &[Arc<Slot>]) -> Result<(), String> {
     Ok(())
 }
 
+/// Copies to peers that wait for their acknowledgement, on all nodes.
+pub fn unacknowledged(slots: &[Arc<Slot>]) -> u64 {
+    let statuses = slots.iter().filter_map(|slot| Some(slot.running()?.cluster.status()));
+    statuses.flat_map(|status| status.nodes).map(|node| node.unacked).sum()
+}
+
 /// Every node's table is what the clients of all nodes have subscribed to: no route is missing, none is false.
 pub fn routes(slots: &[Arc<Slot>], history: &History) -> Result<(), String> {
     let lives: BTreeSet<Life> = slots.iter().filter_map(|slot| Some(slot.running()?.life)).collect();
@@ -62,15 +68,21 @@ pub fn promises(history: &History, running_drops: &[(Life, u64)]) -> Result<(), 
 }
 
 fn once_and_in_order(history: &History) -> Result<(), String> {
-    let mut last: BTreeMap<(Life, u32, Life, u32, &str), usize> = BTreeMap::new();
+    let mut arrived = BTreeSet::new();
+    let mut last: BTreeMap<(Life, u32, Life, u32, &str, u8), usize> = BTreeMap::new();
     for delivery in &history.deliveries {
         let message = &history.messages[delivery.message];
-        let stream = (delivery.life, delivery.client, message.life, message.client, message.topic.as_str());
+        if !arrived.insert((delivery.life, delivery.client, delivery.message)) {
+            return Err(format!("{delivery:?} came twice: {message:?}"));
+        }
+        let (to, from) = ((delivery.life, delivery.client), (message.life, message.client));
+        // A message at QoS 0 may overtake those that wait for the client's acknowledgements [MQTT5-4.6.0-6].
+        let stream = (to.0, to.1, from.0, from.1, message.topic.as_str(), delivery.qos as u8);
         if let Some(before) = last.insert(stream, delivery.message)
             && delivery.message <= before
         {
-            let fault = if before == delivery.message { "twice" } else { "out of order" };
-            return Err(format!("message {} came {fault}, after {before}: {delivery:?}", delivery.message));
+            let earlier = &history.messages[before];
+            return Err(format!("{delivery:?} came out of order: {message:?}, after {before}, {earlier:?}"));
         }
     }
     Ok(())

@@ -178,7 +178,13 @@ impl Client {
             return;
         };
         history.mark(at, &[2, u64::from(self.number), message as u64]);
-        history.deliveries.push(Delivery { life: self.life, client: self.number, message, at });
+        history.deliveries.push(Delivery {
+            life: self.life,
+            client: self.number,
+            message,
+            qos: publish.qos,
+            at,
+        });
     }
 
     fn on_message_acknowledged(&mut self, id: PacketId, history: &Mutex<History>) {

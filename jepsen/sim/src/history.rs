@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use flockmq::codec::Qos;
+
 /// Which node, counted from 0.
 pub type NodeAt = usize;
 
@@ -63,6 +65,8 @@ pub struct Delivery {
     pub client: u32,
     /// Which message.
     pub message: usize,
+    /// The quality of service of this copy.
+    pub qos: Qos,
     /// When it came.
     pub at: Duration,
 }
@@ -96,10 +100,5 @@ impl History {
             // FNV-1a over whole words is enough to compare two runs.
             self.fingerprint = (self.fingerprint ^ part).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(17);
         }
-    }
-
-    /// Whether a life was still going at `at`.
-    pub fn was_alive(&self, life: Life, at: Duration) -> bool {
-        self.crashes.get(&life).is_none_or(|crash| at < *crash)
     }
 }

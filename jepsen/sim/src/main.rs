@@ -8,12 +8,14 @@ mod host;
 mod world;
 
 use std::ops::Range;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
 use parking_lot::Mutex;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime;
 use world::Outcome;
 
 /// Simulates clusters of three to five nodes under faults and says whether they kept their promises.
@@ -32,9 +34,25 @@ struct Arguments {
     /// Shows what the nodes log, such as `flockmq=debug`.
     #[arg(long)]
     log: Option<String>,
+    /// Runs one seed in this process.
+    #[arg(long, hide = true)]
+    one: bool,
     /// Goes on after a run that failed.
     #[arg(long)]
     keep_going: bool,
+}
+
+/// The clock of the run, for log lines.
+struct SimulatedTime;
+
+impl FormatTime for SimulatedTime {
+    fn format_time(&self, writer: &mut Writer<'_>) -> std::fmt::Result {
+        // Outside a host there is none.
+        match turmoil::sim_elapsed() {
+            Some(elapsed) => write!(writer, "{:9.3}", elapsed.as_secs_f64()),
+            None => Ok(()),
+        }
+    }
 }
 
 fn seeds(text: &str) -> Result<Range<u64>, String> {
@@ -45,11 +63,35 @@ fn seeds(text: &str) -> Result<Range<u64>, String> {
     }
 }
 
-/// Runs a seed in a thread of its own.
-fn run(seed: u64) -> Result<Outcome, String> {
-    let thread = std::thread::Builder::new().name(format!("seed {seed}")).spawn(move || world::run(seed));
-    let joined = thread.map_err(|error| error.to_string())?.join();
-    joined.unwrap_or_else(|_| Err(format!("seed {seed}: panicked")))
+/// Runs a seed in a process of its own: libraries keep counters that would carry over from one run to the next.
+fn run(seed: u64, log: Option<&str>) -> Result<Outcome, String> {
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    let mut command = Command::new(program);
+    command.args(["--one", "--seeds", &seed.to_string()]).stderr(Stdio::inherit());
+    command.args(log.into_iter().flat_map(|filter| ["--log", filter]));
+    let output = command.output().map_err(|error| error.to_string())?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let Some(line) = text.lines().last().filter(|_| output.status.success()) else {
+        return Err(format!("seed {seed}: {} {}", output.status, text.trim()));
+    };
+    serde_json::from_str(line).map_err(|error| format!("seed {seed}: {error}: {text}"))
+}
+
+/// Runs one seed in this process and prints what it has shown.
+fn run_here(seed: u64) -> ExitCode {
+    // In a thread of its own, so that nothing before it has used up any of its randomness.
+    let run = std::thread::spawn(move || world::run(seed)).join();
+    let outcome = run.unwrap_or_else(|_| Err(format!("seed {seed}: panicked")));
+    match outcome.and_then(|outcome| serde_json::to_string(&outcome).map_err(|it| it.to_string())) {
+        Ok(line) => {
+            println!("{line}");
+            ExitCode::SUCCESS
+        }
+        Err(problem) => {
+            println!("{problem}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// All runs together.
@@ -68,8 +110,17 @@ struct Total {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if let Some(filter) = &arguments.log {
-        tracing_subscriber::fmt().with_env_filter(filter).without_time().init();
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_ansi(false)
+            .with_writer(std::io::stderr)
+            .with_timer(SimulatedTime)
+            .init();
     }
+    if arguments.one {
+        return run_here(arguments.seeds.start);
+    }
+    let log = arguments.log.as_deref();
     let start = Instant::now();
     let next = AtomicU64::new(arguments.seeds.start);
     let total = Mutex::new(Total::default());
@@ -82,13 +133,14 @@ fn main() -> ExitCode {
                     if seed >= arguments.seeds.end || is_over {
                         return;
                     }
-                    let outcome = run(seed).and_then(|outcome| match arguments.twice.then(|| run(seed)) {
-                        Some(Ok(again)) if again.fingerprint != outcome.fingerprint => {
-                            Err(format!("seed {seed}: two runs differ"))
-                        }
-                        Some(Err(problem)) => Err(format!("the second time: {problem}")),
-                        _ => Ok(outcome),
-                    });
+                    let outcome =
+                        run(seed, log).and_then(|outcome| match arguments.twice.then(|| run(seed, log)) {
+                            Some(Ok(again)) if again.fingerprint != outcome.fingerprint => {
+                                Err(format!("seed {seed}: two runs differ"))
+                            }
+                            Some(Err(problem)) => Err(format!("the second time: {problem}")),
+                            _ => Ok(outcome),
+                        });
                     total.lock().add(outcome);
                 }
             });

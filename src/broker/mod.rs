@@ -40,7 +40,7 @@ use crate::cluster::{Cluster, Inbound, InboundBurst, NodeId};
 use crate::codec::{Packet, PublishProperties, ReasonCode};
 use crate::message::{MessageId, Publication};
 use crate::metrics::{DropReason, Metrics};
-use crate::session::{self, ClientId, Incoming, Request};
+use crate::session::{ClientId, Incoming, Request};
 use retained::Retained;
 pub use settings::{RetainedSettings, Settings, SharedSettings, SharedStrategy};
 use shared::Chooser;
@@ -50,7 +50,6 @@ use timers::Timers;
 
 /// One node's broker.
 pub struct Broker {
-    session_settings: Arc<session::Settings>,
     authenticator: Authenticator,
     metrics: Arc<Metrics>,
     cluster: Option<Arc<Cluster>>,
@@ -76,7 +75,6 @@ impl Broker {
     #[must_use]
     pub fn new(
         settings: Settings,
-        session_settings: session::Settings,
         authenticator: Authenticator,
         metrics: Arc<Metrics>,
         cluster: Option<Arc<Cluster>>,
@@ -84,7 +82,6 @@ impl Broker {
         let hasher = RandomState::default();
         let chooser = Chooser { strategy: settings.shared.strategy, seed: hasher.hash_one(0) };
         Self {
-            session_settings: Arc::new(session_settings),
             authenticator,
             metrics,
             cluster,
@@ -97,12 +94,6 @@ impl Broker {
             sys_clock: Mutex::new(None),
             stopping: AtomicBool::new(false),
         }
-    }
-
-    /// The limits that sessions work under.
-    #[must_use]
-    pub fn session_settings(&self) -> &session::Settings {
-        &self.session_settings
     }
 
     /// Takes one packet of a connected client. What it causes is appended and noted in `burst`; flush that

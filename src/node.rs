@@ -71,7 +71,8 @@ impl Node {
         let tasks = Tasks::new();
         let metrics = Arc::new(Metrics::new());
 
-        let server = Server::bind(config.server).await?;
+        let (listeners, session) = offered(config.server, config.session, config.cluster.is_none());
+        let server = Server::bind(listeners, session).await?;
         let http = http::Server::bind(&config.http).await?;
         let cluster = match config.cluster {
             Some(settings) => {
@@ -79,21 +80,8 @@ impl Node {
             }
             None => None,
         };
-        // Retained messages and shared subscriptions know only their own node; offering them in a cluster would be
-        // half a promise.
-        let is_alone = cluster.is_none();
-        let session = session::Settings {
-            retain_available: config.session.retain_available && is_alone,
-            shared_available: config.session.shared_available && is_alone,
-            ..config.session
-        };
-        let broker = Arc::new(Broker::new(
-            config.broker,
-            session,
-            authenticator,
-            Arc::clone(&metrics),
-            cluster.clone(),
-        ));
+        let broker =
+            Arc::new(Broker::new(config.broker, authenticator, Arc::clone(&metrics), cluster.clone()));
 
         if let Some(cluster) = &cluster {
             cluster.start(Arc::clone(&broker) as Arc<dyn Inbound>);
@@ -143,6 +131,23 @@ impl Node {
         info!("stopped");
         !self.tasks.failed()
     }
+}
+
+/// What clients are offered through any listener. Retained messages and shared subscriptions know only their own
+/// node; offering them in a cluster would be half a promise.
+fn offered(
+    mut listeners: server::Settings,
+    mut session: session::Settings,
+    is_alone: bool,
+) -> (server::Settings, session::Settings) {
+    if !is_alone {
+        let own = listeners.listeners.iter_mut().filter_map(|listener| listener.session.as_mut());
+        for settings in own.chain([&mut session]) {
+            settings.retain_available = false;
+            settings.shared_available = false;
+        }
+    }
+    (listeners, session)
 }
 
 /// A node without a data directory is a new one at every start.

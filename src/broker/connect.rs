@@ -51,8 +51,8 @@ impl Broker {
 
     /// `None` when another connection of the same name was faster.
     fn start_session(&self, now: Instant, negotiated: &Negotiated, wire: &Arc<dyn Wire>) -> Option<Attached> {
-        let session = Session::new(negotiated, Arc::clone(&self.session_settings));
-        let client = Arc::new(Client::new(session, self.session_settings.outbox_bytes_max));
+        let session = Session::new(negotiated);
+        let client = Arc::new(Client::new(session));
         // Attached before it can be found, so nobody sees a session without its connection.
         let generation = client.with_state(|state| {
             let generation = state.attach(Arc::clone(wire));

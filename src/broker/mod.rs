@@ -41,7 +41,7 @@ use crate::cluster::{Cluster, Inbound, InboundBurst, NodeId};
 use crate::codec::{Packet, PublishProperties, ReasonCode};
 use crate::message::{MessageId, Publication};
 use crate::metrics::{DropReason, Metrics};
-use crate::session::{self, ClientId, Incoming, Request};
+use crate::session::{ClientId, Incoming, Request};
 use retained::Retained;
 pub use settings::{Overlapping, RetainedSettings, Settings, SharedSettings, SharedStrategy};
 use shared::Chooser;
@@ -51,7 +51,6 @@ use timers::Timers;
 
 /// One node's broker.
 pub struct Broker {
-    session_settings: Arc<session::Settings>,
     authenticator: Authenticator,
     metrics: Arc<Metrics>,
     cluster: Option<Arc<Cluster>>,
@@ -77,7 +76,6 @@ impl Broker {
     #[must_use]
     pub fn new(
         settings: Settings,
-        session_settings: session::Settings,
         authenticator: Authenticator,
         metrics: Arc<Metrics>,
         cluster: Option<Arc<Cluster>>,
@@ -85,7 +83,6 @@ impl Broker {
         let hasher = RandomState::default();
         let chooser = Chooser { strategy: settings.shared.strategy, seed: hasher.hash_one(0) };
         Self {
-            session_settings: Arc::new(session_settings),
             authenticator,
             metrics,
             cluster,
@@ -98,12 +95,6 @@ impl Broker {
             sys: Mutex::new(None),
             stopping: AtomicBool::new(false),
         }
-    }
-
-    /// The limits that sessions work under.
-    #[must_use]
-    pub fn session_settings(&self) -> &session::Settings {
-        &self.session_settings
     }
 
     /// Takes one packet of a connected client. What it causes is appended and noted in `burst`; flush that

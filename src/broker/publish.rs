@@ -28,7 +28,7 @@ impl Broker {
     /// matching route. Returns the number of copies.
     pub(super) fn publish(&self, now: Instant, publication: &Publication<'_>, burst: &mut Burst) -> usize {
         // Kept before it is delivered: a replay must not send an older message after this one.
-        if publication.retain && self.session_settings.retain_available {
+        if publication.retain {
             self.retain(publication);
         }
         let here = self.publish_here(now, publication, burst);

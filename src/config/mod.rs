@@ -35,7 +35,7 @@ pub struct Config {
     pub cluster: Option<crate::cluster::Settings>,
     /// The MQTT listeners.
     pub server: crate::server::Settings,
-    /// Limits of one client's session.
+    /// Limits of one client's session, where its listener has none of its own.
     pub session: crate::session::Settings,
     /// Limits of what is kept for everybody.
     pub broker: crate::broker::Settings,
@@ -188,7 +188,7 @@ impl Draft {
         let cluster = cluster::read(reader)?;
         let session = mqtt::read(reader)?;
         let broker = mqtt::read_broker(reader)?;
-        let listeners = listener::read(reader)?;
+        let listeners = listener::read(reader, &session)?;
         let auth = listener::read_auth(reader)?;
         let http = listener::read_http(reader)?;
         let log = log::read(reader)?;

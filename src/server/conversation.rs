@@ -15,7 +15,7 @@ use crate::codec::{
 };
 use crate::metrics::ReasonLabel;
 use crate::net::clock;
-use crate::session::Negotiated;
+use crate::session::{Negotiated, Settings};
 
 /// Bytes read at once. All connections of a thread share one such buffer.
 const SCRATCH_BYTES: usize = 64 << 10;
@@ -57,6 +57,8 @@ enum Stage {
 /// One connection and how far it has come. Dropping it tells the broker that the connection is gone.
 pub(super) struct Conversation {
     shared: Arc<Shared>,
+    /// The limits of the listener.
+    settings: Arc<Settings>,
     connection: Arc<Connection>,
     stage: Stage,
     version: ProtocolVersion,
@@ -67,9 +69,10 @@ pub(super) struct Conversation {
 }
 
 impl Conversation {
-    pub(super) fn new(shared: Arc<Shared>, connection: Arc<Connection>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, settings: Arc<Settings>, connection: Arc<Connection>) -> Self {
         Self {
             shared,
+            settings,
             connection,
             stage: Stage::New,
             version: ProtocolVersion::V5,
@@ -208,8 +211,8 @@ impl Conversation {
         loop {
             let size_max = match self.attached() {
                 _ if matches!(self.stage, Stage::Checking(..)) => return Ok(used),
-                Some(_) => self.shared.broker.session_settings().packet_size_max,
-                None => self.shared.broker.session_settings().packet_size_max.min(CONNECT_BYTES_MAX),
+                Some(_) => self.settings.packet_size_max,
+                None => self.settings.packet_size_max.min(CONNECT_BYTES_MAX),
             };
             let header = match codec::peek(&bytes[used..], size_max) {
                 Ok(Some(header)) if used + header.total_len <= bytes.len() => header,
@@ -262,7 +265,7 @@ impl Conversation {
     fn on_connect(&mut self, now: Instant, connect: &Connect<'_>, burst: &mut Burst) -> Result<(), End> {
         self.version = connect.version;
         self.client_packet_size_max = connect.properties.packet_size_max.map_or(u32::MAX, |size| size.get());
-        let admission = self.shared.broker.admit(connect, rand::random());
+        let admission = self.shared.broker.admit(connect, &self.settings, rand::random());
         self.on_admission(now, admission, burst)
     }
 
@@ -289,7 +292,7 @@ impl Conversation {
 
     /// Gives the client its session, unless it takes too little to be told so [MQTT5-3.1.2-24].
     fn attach(&mut self, now: Instant, negotiated: &Negotiated, burst: &mut Burst) -> Result<(), End> {
-        if !negotiated.connack_fits(self.shared.broker.session_settings()) {
+        if !negotiated.connack_fits() {
             return Err(self.refuse_connect(ReasonCode::PacketTooLarge));
         }
         let wire: Arc<dyn Wire> = Arc::clone(&self.connection) as Arc<dyn Wire>;

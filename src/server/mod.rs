@@ -24,6 +24,7 @@ use crate::broker::Broker;
 use crate::metrics::Metrics;
 use crate::net::backoff::Backoff;
 use crate::net::{TcpListener, TcpStream, clock};
+use crate::session;
 use crate::tasks::Tasks;
 use connection::Connection;
 use conversation::Conversation;
@@ -43,7 +44,15 @@ pub struct BindError {
 
 /// Open listeners that do not accept yet.
 pub struct Server {
-    listeners: Vec<(TcpListener, Listener)>,
+    listeners: Vec<(TcpListener, Entrance)>,
+}
+
+/// A listener's limits, and how much of them is taken.
+struct Entrance {
+    settings: Listener,
+    session: Arc<session::Settings>,
+    /// Connections that are open.
+    open: Arc<AtomicUsize>,
 }
 
 /// What all connections share.
@@ -64,16 +73,18 @@ struct Watch {
 }
 
 impl Server {
-    /// Opens all listeners.
+    /// Opens all listeners. `session` are the limits of sessions where a listener has none of its own.
     ///
     /// # Errors
     /// The first address that cannot be opened.
-    pub async fn bind(settings: Settings) -> Result<Self, BindError> {
+    pub async fn bind(settings: Settings, session: session::Settings) -> Result<Self, BindError> {
+        let shared = Arc::new(session);
         let mut listeners = Vec::with_capacity(settings.listeners.len());
-        for listener in settings.listeners {
-            let bind = listener.bind;
+        for mut settings in settings.listeners {
+            let bind = settings.bind;
             let socket = TcpListener::bind(bind).await.map_err(|error| BindError { bind, error })?;
-            listeners.push((socket, listener));
+            let session = settings.session.take().map_or_else(|| Arc::clone(&shared), Arc::new);
+            listeners.push((socket, Entrance { settings, session, open: Arc::default() }));
         }
         Ok(Self { listeners })
     }
@@ -95,8 +106,8 @@ impl Server {
             started: clock::now(),
             silent: Mutex::new(Wheel::new()),
         });
-        for (socket, listener) in self.listeners {
-            tasks.spawn_essential("listener", accept(Arc::clone(&shared), socket, listener));
+        for (socket, entrance) in self.listeners {
+            tasks.spawn_essential("listener", accept(Arc::clone(&shared), socket, entrance));
         }
         tasks.spawn_essential("silence", watch_silence(shared));
     }
@@ -120,10 +131,9 @@ impl Shared {
     }
 }
 
-async fn accept(shared: Arc<Shared>, socket: TcpListener, listener: Listener) {
-    info!(bind = %listener.bind, "listening for MQTT");
+async fn accept(shared: Arc<Shared>, socket: TcpListener, entrance: Entrance) {
+    info!(bind = %entrance.settings.bind, "listening for MQTT");
     let stopping = shared.tasks.stopping().clone();
-    let open = Arc::new(AtomicUsize::new(0));
     let mut backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1), 0);
     loop {
         let accepted = tokio::select! {
@@ -133,7 +143,7 @@ async fn accept(shared: Arc<Shared>, socket: TcpListener, listener: Listener) {
         match accepted {
             Ok((stream, _)) => {
                 backoff.reset();
-                welcome(&shared, &listener, &open, stream);
+                welcome(&shared, &entrance, stream);
             }
             Err(error) => {
                 // Out of descriptors or memory: those that are connected go on, new ones wait.
@@ -145,8 +155,9 @@ async fn accept(shared: Arc<Shared>, socket: TcpListener, listener: Listener) {
     }
 }
 
-fn welcome(shared: &Arc<Shared>, listener: &Listener, open: &Arc<AtomicUsize>, stream: TcpStream) {
-    if open.load(Ordering::Relaxed) >= listener.connections_max {
+fn welcome(shared: &Arc<Shared>, entrance: &Entrance, stream: TcpStream) {
+    let Entrance { settings, session, open } = entrance;
+    if open.load(Ordering::Relaxed) >= settings.connections_max {
         shared.count_refused("connections_max");
         return;
     }
@@ -155,11 +166,11 @@ fn welcome(shared: &Arc<Shared>, listener: &Listener, open: &Arc<AtomicUsize>, s
         return; // Reset before it was accepted.
     }
     let place = Place::take(open);
-    let silence_max = u32::try_from(listener.connect_timeout.as_millis()).unwrap_or(u32::MAX);
+    let silence_max = u32::try_from(settings.connect_timeout.as_millis()).unwrap_or(u32::MAX);
     let connection =
         Arc::new(Connection::new(stream, Arc::clone(&shared.metrics), shared.ms(clock::now()), silence_max));
     shared.watch(&connection);
-    let conversation = Conversation::new(Arc::clone(shared), connection);
+    let conversation = Conversation::new(Arc::clone(shared), Arc::clone(session), connection);
     shared.tasks.spawn("connection", async move {
         conversation.run().await;
         drop(place);

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::session;
+
 /// All listeners of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -19,13 +21,15 @@ pub struct Listener {
     pub connections_max: usize,
     /// How long a new connection may take to send its CONNECT.
     pub connect_timeout: Duration,
+    /// Limits of the sessions whose clients come through it; `None` for those that all listeners share.
+    pub session: Option<session::Settings>,
 }
 
 impl Listener {
     /// A listener with the default limits.
     #[must_use]
     pub fn new(bind: SocketAddr) -> Self {
-        Self { bind, connections_max: 100_000, connect_timeout: Duration::from_secs(10) }
+        Self { bind, connections_max: 100_000, connect_timeout: Duration::from_secs(10), session: None }
     }
 }
 

@@ -146,7 +146,8 @@ impl Inbound {
         Ok(Arrival::New(Incoming {
             topic,
             payload: publish.payload,
-            retain: publish.retain,
+            // Only a 3.x client can come here with a flag that means nothing: it was not told.
+            retain: publish.retain && settings.retain_available,
             properties: properties.forwarded(),
             expires_at: expiry.and_then(|expiry| now.checked_add(expiry)),
             qos: publish.qos,

@@ -125,6 +125,7 @@ struct Connected {
 pub struct Session {
     client_id: ClientId,
     user: Option<Arc<str>>,
+    /// Of the listener that the client is connected through, or was last.
     settings: Arc<Settings>,
     connected: Option<Connected>,
     expiry: Expiry,
@@ -137,11 +138,11 @@ pub struct Session {
 impl Session {
     /// A new session for an accepted CONNECT; [`Session::on_connected`] starts it.
     #[must_use]
-    pub fn new(negotiated: &Negotiated, settings: Arc<Settings>) -> Self {
+    pub fn new(negotiated: &Negotiated) -> Self {
         Self {
             client_id: negotiated.client_id.clone(),
             user: negotiated.user.clone(),
-            settings,
+            settings: Arc::clone(&negotiated.settings),
             connected: None,
             expiry: negotiated.expiry,
             will: None,
@@ -151,10 +152,14 @@ impl Session {
         }
     }
 
-    /// Starts or resumes the session on a new connection: CONNACK, then what the client has not acknowledged.
+    /// Starts or resumes the session on a new connection: CONNACK, then what the client has not acknowledged. From
+    /// now on the limits of this connection's listener hold. What was granted under others stays: subscriptions,
+    /// and messages under way. What waits and finds no room behind those that are sent now is dropped by the new
+    /// listener's rule.
     pub fn on_connected(&mut self, now: Instant, negotiated: &Negotiated, present: bool, out: &mut Outbox) {
         let version = negotiated.version;
-        out.push(version, &Packet::ConnAck(negotiated.connack(&self.settings, present)));
+        out.push(version, &Packet::ConnAck(negotiated.connack(present)));
+        self.settings = Arc::clone(&negotiated.settings);
         self.user.clone_from(&negotiated.user);
         self.expiry = negotiated.expiry;
         self.will.clone_from(&negotiated.will);
@@ -173,12 +178,19 @@ impl Session {
         let aliases_max = self.settings.topic_aliases_made_max.min(negotiated.client_topic_alias_maximum);
         self.outbound.on_connected(aliases_max);
         self.pump(now, out);
+        self.outbound.shrink_queue(&self.settings, out);
     }
 
     /// The client's name.
     #[must_use]
     pub fn client_id(&self) -> &ClientId {
         &self.client_id
+    }
+
+    /// Bytes of packets that may wait for the client's socket.
+    #[must_use]
+    pub fn outbox_bytes_max(&self) -> usize {
+        self.settings.outbox_bytes_max
     }
 
     /// Who the client proved to be on its present or last connection; `None` for an anonymous one.

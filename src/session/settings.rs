@@ -1,4 +1,4 @@
-//! The limits that every session of this node works under.
+//! The limits that a session works under: those of the listener that its client came through last.
 
 use std::time::Duration;
 

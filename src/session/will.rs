@@ -38,7 +38,8 @@ impl Will {
             topic,
             payload: will.payload.into(),
             qos: will.qos,
-            retain: will.retain,
+            // A 3.x client cannot be told that nothing is retained.
+            retain: will.retain && settings.retain_available,
             properties: will.properties.forwarded().into(),
             message_expiry: will.properties.message_expiry.map(seconds),
             delay: will.properties.delay.map(seconds).unwrap_or_default(),

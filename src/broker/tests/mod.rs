@@ -46,6 +46,7 @@ impl Clock {
 struct Node {
     broker: Arc<Broker>,
     metrics: Arc<Metrics>,
+    sessions: Arc<session::Settings>,
     clock: Clock,
 }
 
@@ -66,9 +67,9 @@ impl Node {
     fn with(settings: Settings, sessions: session::Settings) -> Self {
         let metrics = Arc::new(Metrics::new());
         let authenticator = Authenticator::with_credentials(true, None);
-        let broker = Broker::new(settings, sessions, authenticator, Arc::clone(&metrics), None);
+        let broker = Broker::new(settings, authenticator, Arc::clone(&metrics), None);
         let clock = Clock(Rc::new(Cell::new(crate::net::clock::now())));
-        Self { broker: Arc::new(broker), metrics, clock }
+        Self { broker: Arc::new(broker), metrics, sessions: Arc::new(sessions), clock }
     }
 
     /// A connection whose CONNECT is accepted. The CONNACK is the first that the peer has received.
@@ -78,7 +79,7 @@ impl Node {
 
     /// A connection, or the reason code of the CONNACK that refuses it.
     fn try_connect(&self, connect: &Connect<'_>) -> Result<Peer, ReasonCode> {
-        let Admission::Granted(negotiated) = self.broker.admit(connect, 0xF10C)? else {
+        let Admission::Granted(negotiated) = self.broker.admit(connect, &self.sessions, 0xF10C)? else {
             panic!("anonymous clients have nothing to prove")
         };
         let line = Arc::new(Line::default());

@@ -7,6 +7,7 @@
 //!
 //! Nothing here recurses over levels: 65,535 slashes cost time in proportion to their number, never stack.
 
+mod automatic;
 mod filter;
 mod filter_index;
 mod name;
@@ -18,6 +19,7 @@ mod template;
 mod topic_index;
 mod trie;
 
+pub use automatic::{FilterTemplate, FilterTemplateError};
 pub use filter::{FilterError, TopicFilter};
 pub use filter_index::FilterIndex;
 pub use name::{NameError, TopicName, TopicRef};

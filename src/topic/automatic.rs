@@ -90,7 +90,8 @@ mod tests {
         check("a/#/${clientid}", "# fills a level of its own, the last one");
         check("a${clientid}+", "+ fills a level of its own");
         check("$share/g", "a Share Name is followed by / and a Topic Filter");
-        let no_group = "there is no group 1: groups of the pattern, ${clientid} and ${username} can be used";
+        let no_group =
+            "nothing is called \"1\" here: ${clientid} and ${username} are, and groups of a pattern";
         check("a/$1", no_group);
     }
 }

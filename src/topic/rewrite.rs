@@ -361,7 +361,8 @@ mod tests {
         check(all, "a", &"a".repeat(1_025), "x", "the pattern has 1025 bytes, at most 1024");
         let too_large = "not a regular expression: Compiled regex exceeds size limit of 262144 bytes.";
         check(all, "a", r"(\w{100}){100}", "x", too_large);
-        let no_group = "there is no group 2: groups of the pattern, ${clientid} and ${username} can be used";
+        let no_group =
+            "nothing is called \"2\" here: ${clientid} and ${username} are, and groups of a pattern";
         check(all, "a", "(a)", "$2", no_group);
         check(all, "a", "(?<clientid>a)", "x", "a group cannot be called clientid");
         let not_a_name =

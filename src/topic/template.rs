@@ -29,7 +29,7 @@ pub enum TemplateError {
     #[error("${{ has no }}")]
     Unclosed,
     /// A name or number that stands for nothing.
-    #[error("there is no group {0}: groups of the pattern, ${{clientid}} and ${{username}} can be used")]
+    #[error("nothing is called {0:?} here: ${{clientid}} and ${{username}} are, and groups of a pattern")]
     UnknownGroup(String),
     /// A pattern has a group of a name that stands for something else already.
     #[error("a group cannot be called {0}")]

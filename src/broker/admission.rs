@@ -52,12 +52,12 @@ impl Broker {
         // Before the proof, which costs more.
         let negotiated = self.negotiate(connect, settings, random)?;
         match proof {
-            Proof::Anonymous => Ok(Admission::Granted(Box::new(negotiated))),
+            Proof::Anonymous => Ok(Admission::Granted(Box::new(self.rewrite_will(negotiated)?))),
             Proof::Password(check) => Ok(Admission::Password(Box::new(negotiated), check)),
             Proof::Exchange(mechanism) => {
                 let exchange = mechanism.start(rand::random());
                 let candidate = Candidate { negotiated, method: mechanism.name(), exchange };
-                candidate.step(properties.authentication_data)
+                candidate.step(self, properties.authentication_data)
             }
         }
     }
@@ -73,7 +73,7 @@ impl Broker {
     ) -> Result<Negotiated, ReasonCode> {
         self.check_not_stopping()?;
         let user = user.ok_or(ReasonCode::BadUserNameOrPassword)?;
-        Ok(negotiated.by_password(user.into_text()))
+        self.rewrite_will(negotiated.by_password(user.into_text()))
     }
 
     /// Goes on after [`Admission::Challenged`] with the client's AUTH.
@@ -87,7 +87,7 @@ impl Broker {
         if !is_answer || auth.method != Some(candidate.method) {
             return Err(ReasonCode::ProtocolError);
         }
-        candidate.step(auth.data)
+        candidate.step(self, auth.data)
     }
 
     /// What the client and this node agree on, whoever the client is.
@@ -148,7 +148,7 @@ impl Broker {
 }
 
 impl Candidate {
-    fn step(mut self, data: Option<&[u8]>) -> Result<Admission, ReasonCode> {
+    fn step(mut self, broker: &Broker, data: Option<&[u8]>) -> Result<Admission, ReasonCode> {
         match self.exchange.step(data.unwrap_or_default()) {
             Step::Continue(data) => {
                 let packet = self.challenge(&data)?;
@@ -156,7 +156,7 @@ impl Candidate {
             }
             Step::Done { data, user } => {
                 let negotiated = self.negotiated.by_exchange(user.into_text(), self.method, data);
-                Ok(Admission::Granted(Box::new(negotiated)))
+                Ok(Admission::Granted(Box::new(broker.rewrite_will(negotiated)?)))
             }
             Step::Denied => Err(ReasonCode::NotAuthorized), // [MQTT5-4.12.0-4]
         }

@@ -42,6 +42,7 @@ impl Broker {
             if let Some(attached) = attached {
                 burst.touch(&attached.client);
                 self.on_member_back(now, &attached.client, burst);
+                self.subscribe_automatically(now, &attached, burst);
                 self.metrics.connections.inc();
                 self.metrics.connects.inc();
                 return attached;

@@ -4,6 +4,7 @@
 //! lock at a time, writes to sockets only what they take at once, and never waits.
 
 mod admission;
+mod automatic;
 mod client;
 mod connect;
 mod dispatch;
@@ -11,6 +12,7 @@ mod groups;
 mod load;
 mod publish;
 mod retained;
+mod rewriting;
 mod settings;
 mod shared;
 mod standing;
@@ -42,8 +44,13 @@ use crate::codec::{Packet, PublishProperties, ReasonCode};
 use crate::message::{MessageId, Publication};
 use crate::metrics::{DropReason, Metrics};
 use crate::session::{ClientId, Incoming, Request};
+use crate::topic::Rewrites;
+use automatic::Automatic;
 use retained::Retained;
-pub use settings::{Overlapping, RetainedSettings, Settings, SharedSettings, SharedStrategy};
+pub use settings::{
+    AutoSubscribeSettings, Misfit, Overlapping, RetainedSettings, RewriteSettings, Settings, SharedSettings,
+    SharedStrategy,
+};
 use shared::Chooser;
 use subscriptions::Subscriptions;
 use sys::Sys;
@@ -57,6 +64,8 @@ pub struct Broker {
     clients: DashMap<ClientId, Arc<Client>, RandomState>,
     subscriptions: Subscriptions,
     retained: Retained,
+    rewrites: Rewrites,
+    automatic: Automatic,
     /// Held while a count of subscriptions is compared with the advertised route and the route is changed, so
     /// that the last change of the count decides.
     route_turn: Mutex<()>,
@@ -89,6 +98,8 @@ impl Broker {
             clients: DashMap::with_hasher(hasher),
             subscriptions: Subscriptions::new(chooser, settings.overlapping),
             retained: Retained::new(settings.retained),
+            rewrites: settings.rewrite.rules,
+            automatic: Automatic::new(settings.auto_subscribe.subscriptions),
             route_turn: Mutex::new(()),
             timers: Mutex::new(Timers::default()),
             sys_interval: settings.sys_interval,
@@ -127,11 +138,13 @@ impl Broker {
                 self.on_publish(now, client, generation, &incoming, burst);
                 Ok(())
             }
-            Ok(Request::Subscribe { packet_id, filters }) => {
+            Ok(Request::Subscribe { packet_id, mut filters }) => {
+                self.rewrite_filters(client, &mut filters, |subscription| &mut subscription.filter);
                 self.subscribe(now, client, generation, packet_id, filters);
                 Ok(())
             }
-            Ok(Request::Unsubscribe { packet_id, filters }) => {
+            Ok(Request::Unsubscribe { packet_id, mut filters }) => {
+                self.rewrite_filters(client, &mut filters, |filter| filter);
                 self.unsubscribe(now, client, generation, packet_id, filters, burst);
                 Ok(())
             }
@@ -162,9 +175,15 @@ impl Broker {
         burst: &mut Burst,
     ) {
         self.metrics.messages_received.inc();
-        let publication = incoming.publication(client.id().as_str());
+        let mut publication = incoming.publication(client.id().as_str());
+        let rewritten = self.rewrite_topic(client, publication.topic);
+        if let Ok(Some(topic)) = &rewritten {
+            publication.topic = topic.as_ref();
+        }
         // `$` topics are the node's own to publish [MQTT5-4.7.2-1].
-        let reason = if publication.topic.is_dollar() {
+        let reason = if let Err(reason) = rewritten {
+            reason
+        } else if publication.topic.is_dollar() {
             ReasonCode::NotAuthorized
         } else if self.refuses_to_retain(client, generation, &publication) {
             ReasonCode::QuotaExceeded

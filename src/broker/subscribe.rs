@@ -16,11 +16,11 @@ use crate::topic::SubscriptionFilter;
 const REACH_PROPERTY: &str = "flockmq-reached";
 
 /// A subscription that was made.
-struct Added {
+pub(super) struct Added {
     /// Where the cluster's routes must have come to before the SUBACK.
     known_at: Option<Position>,
     /// The retained messages that follow the SUBACK.
-    replay: Option<Replay>,
+    pub(super) replay: Option<Replay>,
 }
 
 impl Broker {
@@ -90,7 +90,7 @@ impl Broker {
     }
 
     /// Makes one subscription.
-    fn add_subscription(
+    pub(super) fn add_subscription(
         &self,
         client: &Arc<Client>,
         generation: Generation,

@@ -10,6 +10,7 @@ mod kind;
 mod listener;
 pub mod log;
 mod mqtt;
+mod rules;
 mod section;
 mod tree;
 
@@ -187,7 +188,9 @@ impl Draft {
         reader.close(node);
         let cluster = cluster::read(reader)?;
         let session = mqtt::read(reader)?;
-        let broker = mqtt::read_broker(reader)?;
+        let mut broker = mqtt::read_broker(reader)?;
+        broker.rewrite = rules::read_rewrites(reader)?;
+        broker.auto_subscribe = rules::read_auto_subscribe(reader)?;
         let listeners = listener::read(reader, &session)?;
         let auth = listener::read_auth(reader)?;
         let http = listener::read_http(reader)?;

@@ -9,6 +9,7 @@ use tracing::debug;
 
 use super::Shared;
 use super::connection::{Connection, Input, Wants};
+use super::throttle::{Limit, Throttle};
 use crate::broker::{Admission, Attached, Burst, Candidate, Duty, PasswordCheck, Wire};
 use crate::codec::{
     self, ConnAck, ConnAckProperties, Connect, DecodeError, Packet, ProtocolVersion, ReasonCode,
@@ -64,8 +65,10 @@ pub(super) struct Conversation {
     version: ProtocolVersion,
     /// The largest packet that the client takes, once its CONNECT has said so.
     client_packet_size_max: u32,
-    /// The beginning of a packet that has not arrived completely.
+    /// What was read and not handled: the beginning of a packet, or packets that have to wait.
     tail: Vec<u8>,
+    /// The client's rates, when it has a session and they are limited.
+    throttle: Option<Box<Throttle>>,
 }
 
 impl Conversation {
@@ -78,6 +81,7 @@ impl Conversation {
             version: ProtocolVersion::V5,
             client_packet_size_max: u32::MAX,
             tail: Vec::new(),
+            throttle: None,
         }
     }
 
@@ -106,7 +110,22 @@ impl Conversation {
                 Duty::AwaitRoom => Wants { bytes: true, room: true },
                 Duty::AwaitRoomOnly => Wants { bytes: false, room: true },
             };
-            match self.connection.next(wants).await {
+            let input = match self.held_until() {
+                None => self.connection.next(wants).await,
+                Some(until) => {
+                    let wants = Wants { bytes: false, ..wants };
+                    tokio::select! {
+                        input = self.connection.next(wants) => input,
+                        () = tokio::time::sleep_until(until.into()) => {
+                            if let Err(end) = self.release() {
+                                return end;
+                            }
+                            continue;
+                        }
+                    }
+                }
+            };
+            match input {
                 Input::Readable => {
                     if let Err(end) = self.in_burst(Self::read_burst) {
                         return end;
@@ -165,6 +184,42 @@ impl Conversation {
         })
     }
 
+    /// Until when nothing is taken from the client, because it sends more than it may.
+    fn held_until(&self) -> Option<Instant> {
+        self.throttle.as_ref().and_then(|throttle| throttle.held_until())
+    }
+
+    /// Takes nothing more from the client until its rate allows it.
+    fn hold(&mut self, now: Instant, limit: Limit) {
+        if let Some(throttle) = &mut self.throttle {
+            throttle.hold(now, limit);
+            self.shared.metrics.throttled.get_or_create(&ReasonLabel { reason: limit.name() }).inc();
+            self.connection.on_heard(self.shared.ms(now));
+        }
+    }
+
+    /// Goes on with a client that was held back.
+    fn release(&mut self) -> Result<(), End> {
+        self.in_burst(|this, now, burst| {
+            if let Some(throttle) = &mut this.throttle {
+                this.shared.metrics.throttled_seconds.inc_by(throttle.release(now).as_secs_f64());
+                // It may have sent anything meanwhile: that time was not its silence.
+                this.connection.on_heard(this.shared.ms(now));
+            }
+            let bytes = std::mem::take(&mut this.tail);
+            this.on_all_bytes(now, bytes, burst)
+        })
+    }
+
+    /// Whether a PUBLISH is within the client's rate. If not, it waits.
+    fn may_publish(&mut self, now: Instant) -> bool {
+        let may = self.throttle.as_mut().is_none_or(|throttle| throttle.take_message(now));
+        if !may {
+            self.hold(now, Limit::Messages);
+        }
+        may
+    }
+
     /// Reads and handles what is there.
     fn read_burst(&mut self, now: Instant, burst: &mut Burst) -> Result<(), End> {
         SCRATCH.with_borrow_mut(|scratch| self.read_all(now, scratch, burst))
@@ -172,16 +227,25 @@ impl Conversation {
 
     fn read_all(&mut self, now: Instant, scratch: &mut [u8], burst: &mut Burst) -> Result<(), End> {
         for _ in 0..READS_MAX {
-            if matches!(self.stage, Stage::Checking(..)) {
+            if matches!(self.stage, Stage::Checking(..)) || self.held_until().is_some() {
                 return Ok(());
             }
-            let read = match self.connection.try_read(scratch) {
+            let room = self.throttle.as_mut().map_or(usize::MAX, |throttle| throttle.readable(now));
+            if room == 0 {
+                self.hold(now, Limit::Bytes);
+                return Ok(());
+            }
+            let room = room.min(scratch.len());
+            let read = match self.connection.try_read(&mut scratch[..room]) {
                 Ok(0) => return Err(End::Network),
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(_) => return Err(End::Network),
             };
+            if let Some(throttle) = &mut self.throttle {
+                throttle.on_read(now, read);
+            }
             if self.tail.is_empty() {
                 let used = self.on_bytes(now, &scratch[..read], burst)?;
                 self.tail.extend_from_slice(&scratch[used..read]);
@@ -228,6 +292,7 @@ impl Conversation {
             };
             let frame = &bytes[used..used + header.total_len];
             match codec::decode(self.version, frame) {
+                Ok(Packet::Publish(_)) if !self.may_publish(now) => return Ok(used),
                 Ok(packet) => self.on_packet(now, packet, burst)?,
                 Err(error) => return Err(self.on_malformed(frame, &error)),
             }
@@ -301,6 +366,7 @@ impl Conversation {
         self.connection.on_heard(self.shared.ms(now));
         self.connection.set_silence_max(silence_max);
         self.shared.watch(&self.connection);
+        self.throttle = Throttle::new(now, &self.settings).map(Box::new);
         debug!(client = %negotiated.client_id, user = ?negotiated.user, version = ?negotiated.version, "connected");
         self.stage = Stage::Attached(attached);
         Ok(())

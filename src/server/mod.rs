@@ -3,10 +3,12 @@
 //! Each client has one task with a socket and little else. It reads into a buffer that its thread's
 //! connections share, hands packets to the broker, and writes only what the socket takes at once.
 
+mod bucket;
 mod connection;
 mod conversation;
 mod password_checks;
 mod settings;
+mod throttle;
 mod wheel;
 
 use std::io;

@@ -9,6 +9,7 @@ use super::client_id::{ClientId, ClientIdError};
 use super::settings::Settings;
 use super::will::Will;
 use crate::codec::{ConnAck, ConnAckProperties, Connect, ProtocolVersion, Qos, ReasonCode};
+use crate::topic::TopicName;
 
 /// The Session Expiry Interval value that means "never" [MQTT5-3.1.2.11.2].
 const NEVER_EXPIRES: u32 = u32::MAX;
@@ -168,6 +169,25 @@ impl Negotiated {
     #[must_use]
     pub fn by_exchange(self, user: Arc<str>, method: &'static str, last_data: Vec<u8>) -> Self {
         Self { user: Some(user), exchange: Some(Exchange { method, last_data }), ..self }
+    }
+
+    /// Where the Will is to be published, if there is one.
+    #[must_use]
+    pub fn will_topic(&self) -> Option<&TopicName> {
+        self.will.as_deref().map(Will::topic)
+    }
+
+    /// Levels that a topic of this client may have.
+    #[must_use]
+    pub fn topic_levels_max(&self) -> usize {
+        self.settings.topic_levels_max
+    }
+
+    /// Lets the Will, if there is one, be published to another topic than the client's.
+    pub fn set_will_topic(&mut self, topic: TopicName) {
+        if let Some(will) = &mut self.will {
+            will.set_topic(topic);
+        }
     }
 
     /// The Authentication Method of the connection, when the client was proven by one.

@@ -199,6 +199,12 @@ impl Session {
         self.user.as_ref()
     }
 
+    /// Levels that a topic of this client may have.
+    #[must_use]
+    pub fn topic_levels_max(&self) -> usize {
+        self.settings.topic_levels_max
+    }
+
     /// The version of the present connection.
     #[must_use]
     pub fn version(&self) -> Option<ProtocolVersion> {
@@ -293,6 +299,27 @@ impl Session {
     #[must_use]
     pub fn has_subscription(&self, filter: &SubscriptionFilter) -> bool {
         self.subscriptions.contains_key(filter)
+    }
+
+    /// The subscription that this node makes for the client by itself; one that it has for the filter already stays
+    /// as it is, but for the Retain Handling.
+    ///
+    /// # Errors
+    /// The code that a client would get that asks for such a filter.
+    pub fn may_have(
+        &self,
+        filter: SubscriptionFilter,
+        options: SubscribeOptions,
+    ) -> Result<Subscription, ReasonCode> {
+        self.check_levels(&filter)?;
+        if let Some(reason) = self.unavailable(&filter) {
+            return Err(reason);
+        }
+        let known = self.subscriptions.get(&filter).copied();
+        let new = SubscribeOptions { qos: options.qos.min(self.settings.qos_max), ..options };
+        let (kept, id) = known.unwrap_or((new, None));
+        let options = SubscribeOptions { retain_handling: options.retain_handling, ..kept };
+        Ok(Subscription { filter, options, id })
     }
 
     /// Whether one more subscription fits the limit.
@@ -508,10 +535,13 @@ impl Session {
 
     fn filter(&self, text: &str) -> Result<SubscriptionFilter, ReasonCode> {
         let filter = SubscriptionFilter::parse(text).map_err(|_| ReasonCode::TopicFilterInvalid)?;
-        if filter.filter.as_str().split('/').count() > self.settings.topic_levels_max {
-            return Err(ReasonCode::TopicFilterInvalid);
-        }
+        self.check_levels(&filter)?;
         Ok(filter)
+    }
+
+    fn check_levels(&self, filter: &SubscriptionFilter) -> Result<(), ReasonCode> {
+        let levels = filter.filter.as_str().split('/').count();
+        if levels > self.settings.topic_levels_max { Err(ReasonCode::TopicFilterInvalid) } else { Ok(()) }
     }
 
     fn on_disconnect<'a>(&mut self, disconnect: &Disconnect<'_>) -> Result<Request<'a>, ReasonCode> {

@@ -47,6 +47,11 @@ pub struct Settings {
     pub topic_levels_max: usize,
     /// Bytes of a Client Identifier.
     pub client_id_len_max: usize,
+    /// PUBLISH packets per second from a client, and at once after a pause; 0 is no limit. A client that sends
+    /// more is not read from until its rate allows it.
+    pub message_rate_max: u32,
+    /// The same for all bytes.
+    pub byte_rate_max: u64,
     /// Highest QoS of a PUBLISH, of a Will and of a subscription: announced as Maximum QoS [MQTT5-3.2.2-9].
     /// Subscriptions that ask for more are granted this one [MQTT5-3.2.2-10].
     pub qos_max: Qos,
@@ -80,6 +85,8 @@ impl Default for Settings {
             subscriptions_max: 10_000,
             topic_levels_max: 128,
             client_id_len_max: 256,
+            message_rate_max: 0,
+            byte_rate_max: 0,
             qos_max: Qos::ExactlyOnce,
             retain_available: true,
             shared_available: true,

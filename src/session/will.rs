@@ -46,6 +46,14 @@ impl Will {
         })
     }
 
+    pub(super) fn topic(&self) -> &TopicName {
+        &self.topic
+    }
+
+    pub(super) fn set_topic(&mut self, topic: TopicName) {
+        self.topic = topic;
+    }
+
     /// How long after the end of the connection it is published, unless the session ends before
     /// [MQTT5-3.1.3.2.2].
     #[must_use]

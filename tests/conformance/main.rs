@@ -18,6 +18,7 @@ mod properties;
 mod property;
 mod publishing;
 mod retained;
+mod rules;
 mod sessions;
 mod subscribing;
 mod text;

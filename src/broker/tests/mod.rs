@@ -11,6 +11,7 @@ mod connecting;
 mod peer;
 mod publishing;
 mod replaying;
+mod rules;
 mod sharing;
 mod sharing_ends;
 mod short;

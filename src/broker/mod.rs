@@ -47,8 +47,8 @@ use crate::topic::Rewrites;
 use automatic::Automatic;
 use retained::Retained;
 pub use settings::{
-    AutoSubscribeSettings, Misfit, RetainedSettings, RewriteSettings, Settings, SharedSettings,
-    SharedStrategy,
+    AutoSubscribeSettings, RetainedSettings, RewriteSettings, Settings, SharedSettings, SharedStrategy,
+    WrongKey,
 };
 use shared::Chooser;
 use subscriptions::Subscriptions;

@@ -42,6 +42,6 @@ fn automatic_subscriptions_and_rewritten_topics_work_across_nodes() {
 
         subscriber.unsubscribe("to/subscriber/#");
         flock.wait_route("to/subscriber/#", &[]);
-        [subscriber, publisher, listener].map(Client::disconnect);
+        [subscriber, publisher, listener].into_iter().for_each(Client::disconnect);
     }
 }

@@ -48,8 +48,8 @@ use crate::topic::Rewrites;
 use automatic::Automatic;
 use retained::Retained;
 pub use settings::{
-    AutoSubscribeSettings, Misfit, Overlapping, RetainedSettings, RewriteSettings, Settings, SharedSettings,
-    SharedStrategy,
+    AutoSubscribeSettings, Overlapping, RetainedSettings, RewriteSettings, Settings, SharedSettings,
+    SharedStrategy, WrongKey,
 };
 use shared::Chooser;
 use subscriptions::Subscriptions;

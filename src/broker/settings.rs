@@ -52,7 +52,7 @@ impl Overlapping {
 }
 
 /// A key of a section, and what is wrong with it.
-pub type Misfit = (&'static str, String);
+pub type WrongKey = (&'static str, String);
 
 /// Rules for other topics than clients ask for, in their order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -78,7 +78,7 @@ impl RewriteSettings {
         source: &str,
         pattern: &str,
         target: &str,
-    ) -> Result<(), Misfit> {
+    ) -> Result<(), WrongKey> {
         let rule = Rewrite::new(action, source, pattern, target).map_err(|error| {
             let key = match &error {
                 RewriteError::Source(_) => "source",
@@ -124,7 +124,7 @@ impl AutoSubscribeSettings {
         no_local: bool,
         retain_as_published: bool,
         retain_handling: u8,
-    ) -> Result<(), Misfit> {
+    ) -> Result<(), WrongKey> {
         let filter = FilterTemplate::parse(filter).map_err(|error| ("filter", error.to_string()))?;
         if no_local && filter.is_shared() {
             return Err(("no_local", "a shared subscription has no such option".to_owned())); // [MQTT5-3.8.3-4]

@@ -11,6 +11,7 @@ use flockmq::topic::RewriteAction::{self, All, Subscribe};
 
 use crate::node::TestNode;
 use crate::packets::{self, Connect, Publish, V5, V31, V311, Version, Will};
+use crate::peer::Peer;
 use crate::property::{SUBSCRIPTION_ID, TOPIC_ALIAS, two, varint};
 
 const ALL_VERSIONS: [Version; 3] = [V31, V311, V5];
@@ -45,6 +46,11 @@ fn subscribing(subscriptions: &[Automatic<'_>]) -> TestNode {
         settings.add(filter, *qos, false, false, *retain_handling).expect("a test's filter is right");
     }
     node(|config| config.broker.auto_subscribe = settings)
+}
+
+/// A QoS 0 message of a client that may get it itself.
+fn shout(client: &mut Peer, version: Version, topic: &str) {
+    client.send(&Publish::new(topic, "x").bytes(version));
 }
 
 fn as_fin(version: Version, client_id: &str) -> Connect {
@@ -156,7 +162,7 @@ fn a_name_that_would_widen_a_filter_is_refused() {
         watcher.subscribe("#", 0);
         let mut good = node.client(version, "good");
         good.subscribe("mine/#", 0);
-        good.say("mine/x", "x", 0);
+        shout(&mut good, version, "mine/x");
         good.expect(&["PUBLISH devices/good/x \"x\" q0"]);
         watcher.expect(&["PUBLISH devices/good/x \"x\" q0"]);
         for name in ["+", "#", "good/x", "a+"] {
@@ -225,6 +231,7 @@ fn retained_messages_follow_the_connack() {
         for (retain_handling, at_first, again) in [(0, true, true), (1, true, false), (2, false, false)] {
             let node = subscribing(&[("news/#", 1, retain_handling)]);
             let mut publisher = node.client(version, "publisher");
+            publisher.unsubscribe("news/#");
             publisher.publish(Publish::new("news/1", "old").retained());
             for is_there in [at_first, again] {
                 let mut client = node.connect(&Connect::lasting(version, "client"));
@@ -272,7 +279,7 @@ fn an_automatic_subscription_can_be_shared() {
     let node = subscribing(&[("$share/workers/jobs/#", 1, 0)]);
     for version in ALL_VERSIONS {
         let mut one = node.connect(&Connect::lasting(version, "one"));
-        one.say("jobs/1", "x", 0);
+        shout(&mut one, version, "jobs/1");
         one.expect(&["PUBLISH jobs/1 \"x\" q0"]);
         // What waits for a member that is away goes to the next one that comes.
         one.die();
@@ -293,10 +300,10 @@ fn a_client_whose_name_does_not_fit_connects_all_the_same() {
         let mut watcher = node.client(version, "x");
         for name in ["+", "#", "x/y"] {
             let mut client = node.client(version, name);
-            watcher.say("to/x/y", "x", 0);
+            shout(&mut watcher, version, "to/x/y");
             watcher.expect(&["PUBLISH to/x/y \"x\" q0"]);
             client.expect_silence();
-            client.say("all", "x", 0);
+            shout(&mut client, version, "all");
             client.expect(&["PUBLISH all \"x\" q0"]);
             watcher.expect(&["PUBLISH all \"x\" q0"]);
         }
@@ -336,7 +343,7 @@ fn automatic_subscriptions_count_and_what_is_not_available_is_left_out() {
 
 /// The messages that came before the next answer to a PINGREQ, which waits for nothing.
 #[track_caller]
-fn expect_exactly(watcher: &mut crate::peer::Peer, payloads: std::ops::RangeInclusive<u32>) {
+fn expect_exactly(watcher: &mut Peer, payloads: std::ops::RangeInclusive<u32>) {
     for payload in payloads {
         watcher.expect(&[&format!("PUBLISH a \"{payload}\" q0")]);
     }
@@ -356,7 +363,7 @@ fn a_client_above_its_message_rate_waits_and_loses_nothing() {
         }
         bytes.extend(packets::PINGREQ);
         client.send(&bytes);
-        let acknowledge = |client: &mut crate::peer::Peer, numbers: std::ops::RangeInclusive<u32>| {
+        let acknowledge = |client: &mut Peer, numbers: std::ops::RangeInclusive<u32>| {
             numbers.for_each(|number| client.expect(&[&format!("PUBACK #{number}")]));
         };
         // A second's worth at once, then one each 200 ms; what is behind it waits with it.

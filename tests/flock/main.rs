@@ -18,5 +18,6 @@ mod hostile;
 mod matrix;
 mod node_loss;
 mod routes;
+mod rules;
 mod sessions;
 mod strangers;

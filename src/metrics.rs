@@ -33,10 +33,16 @@ pub enum DropReason {
     RetainedFull,
     /// The peer was declared down with the message still unacknowledged.
     PeerDown,
+    /// A client published to a topic that is not its to publish to: it begins with `$`.
+    TopicRefused,
+    /// The limits of the delayed messages left no room.
+    DelayedFull,
+    /// The node stopped with the message in its memory only.
+    NodeStopped,
 }
 
 /// Every reason, for registration and listings.
-pub const DROP_REASONS: [(DropReason, &str); 10] = [
+pub const DROP_REASONS: [(DropReason, &str); 13] = [
     (DropReason::QueueFull, "queue_full"),
     (DropReason::OutboxFull, "outbox_full"),
     (DropReason::PacketTooLarge, "packet_too_large"),
@@ -47,6 +53,9 @@ pub const DROP_REASONS: [(DropReason, &str); 10] = [
     (DropReason::PeerMalformed, "peer_malformed"),
     (DropReason::RetainedFull, "retained_full"),
     (DropReason::PeerDown, "peer_down"),
+    (DropReason::TopicRefused, "topic_refused"),
+    (DropReason::DelayedFull, "delayed_full"),
+    (DropReason::NodeStopped, "node_stopped"),
 ];
 
 /// `{reason="…"}`.
@@ -92,6 +101,8 @@ pub struct Metrics {
     pub bytes_sent: Counter,
     /// Retained messages stored on this node.
     pub retained: Gauge,
+    /// Messages on this node that wait for their time.
+    pub delayed: Gauge,
     /// PUBLISH packets accepted from clients of this node.
     pub messages_received: Counter,
     /// Message copies handed to clients of this node.
@@ -131,6 +142,7 @@ impl Metrics {
             bytes_received: Counter::default(),
             bytes_sent: Counter::default(),
             retained: Gauge::default(),
+            delayed: Gauge::default(),
             messages_received: Counter::default(),
             messages_delivered: Counter::default(),
             messages_forwarded: Counter::default(),
@@ -169,6 +181,7 @@ impl Metrics {
         registry.register("bytes_received", "Bytes read from clients", self.bytes_received.clone());
         registry.register("bytes_sent", "Bytes written to clients", self.bytes_sent.clone());
         registry.register("retained", "Retained messages on this node", self.retained.clone());
+        registry.register("delayed", "Messages that wait for their time", self.delayed.clone());
         registry.register(
             "messages_received",
             "PUBLISH packets accepted from clients",

@@ -18,7 +18,7 @@ use crate::session;
 use crate::storage::{DataDir, DataDirError, Incarnation};
 use crate::tasks::Tasks;
 
-/// How often the broker looks for Wills and sessions that are due.
+/// How often the broker looks for Wills, sessions and delayed messages that are due.
 const BROKER_TICK: Duration = Duration::from_millis(200);
 /// How long a stopping node waits for its links and tasks.
 const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -79,12 +79,13 @@ impl Node {
             }
             None => None,
         };
-        // Retained messages and shared subscriptions know only their own node; offering them in a cluster would be
-        // half a promise.
+        // Retained messages, shared and exclusive subscriptions know only their own node; offering them in a cluster
+        // would be half a promise.
         let is_alone = cluster.is_none();
         let session = session::Settings {
             retain_available: config.session.retain_available && is_alone,
             shared_available: config.session.shared_available && is_alone,
+            exclusive_available: config.session.exclusive_available && is_alone,
             ..config.session
         };
         let broker = Arc::new(Broker::new(
@@ -158,7 +159,11 @@ fn identity(data_dir: Option<&DataDir>, name: &str) -> Result<Identity, DataDirE
 async fn tick(broker: Arc<Broker>, tasks: Tasks) {
     loop {
         tokio::select! {
-            () = tokio::time::sleep(BROKER_TICK) => broker.on_tick(clock::now()),
+            () = tokio::time::sleep(BROKER_TICK) => {
+                while broker.on_tick(clock::now()) {
+                    tokio::task::yield_now().await; // Others have their turn in between.
+                }
+            }
             () = tasks.stopping().cancelled() => return,
         }
     }

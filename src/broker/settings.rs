@@ -11,6 +11,8 @@ pub struct Settings {
     pub retained: RetainedSettings,
     /// Shared subscriptions.
     pub shared: SharedSettings,
+    /// Messages for later.
+    pub delayed: DelayedSettings,
 }
 
 impl Default for Settings {
@@ -19,7 +21,33 @@ impl Default for Settings {
             sys_interval: Duration::from_secs(10),
             retained: RetainedSettings::default(),
             shared: SharedSettings::default(),
+            delayed: DelayedSettings::default(),
         }
+    }
+}
+
+/// Limits of the messages that wait for their time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DelayedSettings {
+    /// Messages kept; 0 for none, and then `$delayed/…` is a topic like any other that begins with `$`.
+    pub messages_max: usize,
+    /// Bytes of memory for all of them.
+    pub bytes_max: usize,
+    /// Longest delay, in seconds.
+    pub seconds_max: u32,
+}
+
+impl DelayedSettings {
+    /// Whether messages may be published for later.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.messages_max > 0
+    }
+}
+
+impl Default for DelayedSettings {
+    fn default() -> Self {
+        Self { messages_max: 100_000, bytes_max: 256 << 20, seconds_max: 4_294_967 }
     }
 }
 

@@ -19,7 +19,7 @@ mod trie;
 pub use filter::{FilterError, TopicFilter};
 pub use filter_index::FilterIndex;
 pub use name::{NameError, TopicName, TopicRef};
-pub use share::{ShareName, SubscriptionFilter};
+pub use share::{ShareName, SubscriptionFilter, SubscriptionKind};
 pub use topic_index::TopicIndex;
 
 /// Longest Topic Name or Topic Filter in UTF-8 bytes [MQTT-4.7.3-3] [MQTT5-4.7.3-3].

@@ -108,7 +108,7 @@ impl Node {
     /// Lets time pass and does what becomes due.
     fn advance(&self, time: Duration) {
         self.clock.0.set(self.clock.now() + time);
-        self.broker.on_tick(self.clock.now());
+        while self.broker.on_tick(self.clock.now()) {}
     }
 
     fn dropped(&self, reason: DropReason) -> u64 {

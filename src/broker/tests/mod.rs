@@ -8,6 +8,8 @@
 mod backpressure;
 mod churn;
 mod connecting;
+mod delayed;
+mod exclusive;
 mod peer;
 mod publishing;
 mod replaying;
@@ -68,6 +70,16 @@ impl Node {
         let broker = Broker::new(settings, sessions, authenticator, Arc::clone(&metrics), None);
         let clock = Clock(Rc::new(Cell::new(crate::net::clock::now())));
         Self { broker: Arc::new(broker), metrics, clock }
+    }
+
+    /// Makes other threads their own view of this node, with a clock that stands still.
+    fn shared(&self) -> impl Fn() -> Self + Copy + Send {
+        let (broker, metrics, now) = (&self.broker, &self.metrics, self.clock.now());
+        move || Self {
+            broker: Arc::clone(broker),
+            metrics: Arc::clone(metrics),
+            clock: Clock(Rc::new(Cell::new(now))),
+        }
     }
 
     /// A connection whose CONNECT is accepted. The CONNACK is the first that the peer has received.

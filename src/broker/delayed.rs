@@ -63,29 +63,34 @@ pub(super) enum NotKept {
 }
 
 /// All messages that wait for their time.
+#[derive(Default)]
 pub(super) struct Delayed {
-    settings: DelayedSettings,
     /// By the time at which each is due; those of the same time in the order in which they came.
     waiting: BTreeMap<(Instant, u64), Arc<Message>>,
     next_serial: u64,
     /// Memory of all of them.
     bytes: usize,
+    /// The node stops: nothing more is kept.
+    is_closed: bool,
 }
 
 impl Delayed {
-    pub(super) fn new(settings: DelayedSettings) -> Self {
-        Self { settings, waiting: BTreeMap::new(), next_serial: 0, bytes: 0 }
-    }
-
     /// Keeps a message until `after` has passed.
-    fn keep(&mut self, now: Instant, after: Duration, message: Arc<Message>) -> Result<(), NotKept> {
+    fn keep(
+        &mut self,
+        now: Instant,
+        after: Duration,
+        message: Arc<Message>,
+        settings: &DelayedSettings,
+    ) -> Result<(), NotKept> {
         // No clock comes that far, so the message would never be published.
         let due = now.checked_add(after).ok_or(NotKept::Expired)?;
         if message.expires_at().is_some_and(|at| at <= due) {
             return Err(NotKept::Expired);
         }
         let bytes = self.bytes.saturating_add(cost(&message));
-        if self.waiting.len() >= self.settings.messages_max || bytes > self.settings.bytes_max {
+        let fits = self.waiting.len() < settings.messages_max && bytes <= settings.bytes_max;
+        if self.is_closed || !fits {
             return Err(NotKept::Full);
         }
         self.bytes = bytes;
@@ -108,9 +113,9 @@ impl Delayed {
 
     /// Forgets everything and keeps nothing more. Returns how many there were.
     fn close(&mut self) -> usize {
-        self.settings.messages_max = 0;
-        self.bytes = 0;
-        std::mem::take(&mut self.waiting).len()
+        let lost = self.waiting.len();
+        *self = Self { is_closed: true, ..Self::default() };
+        lost
     }
 }
 
@@ -124,7 +129,7 @@ impl Broker {
         let message = Publication { topic: delay.topic, ..*publication }.to_message();
         let kept = {
             let mut delayed = self.delayed.lock();
-            let kept = delayed.keep(now, delay.after, message);
+            let kept = delayed.keep(now, delay.after, message, &self.delayed_settings);
             self.metrics.delayed.set(delayed.waiting.len() as i64);
             kept
         };
@@ -228,13 +233,14 @@ mod tests {
 
     /// A store whose time stands still, and what was put into it.
     struct Bench {
+        settings: DelayedSettings,
         delayed: Delayed,
         start: Instant,
     }
 
     impl Bench {
         fn new(settings: DelayedSettings) -> Self {
-            Self { delayed: Delayed::new(settings), start: clock::now() }
+            Self { settings, delayed: Delayed::default(), start: clock::now() }
         }
 
         fn at_ms(&self, ms: u64) -> Instant {
@@ -253,7 +259,8 @@ mod tests {
                 expires_at: expiry.map(|seconds| now + Duration::from_secs(seconds)),
                 publisher: Some("fin"),
             };
-            self.delayed.keep(now, Duration::from_secs(seconds), publication.to_message())
+            let after = Duration::from_secs(seconds);
+            self.delayed.keep(now, after, publication.to_message(), &self.settings)
         }
 
         fn due(&mut self, ms: u64) -> Vec<String> {

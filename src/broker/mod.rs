@@ -96,7 +96,7 @@ impl Broker {
             clients: DashMap::with_hasher(hasher),
             subscriptions: Subscriptions::new(chooser),
             retained: Retained::new(settings.retained),
-            delayed: Mutex::new(Delayed::new(settings.delayed.clone())),
+            delayed: Mutex::new(Delayed::default()),
             delayed_settings: settings.delayed,
             route_turn: Mutex::new(()),
             timers: Mutex::new(Timers::default()),

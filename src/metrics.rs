@@ -37,10 +37,16 @@ pub enum DropReason {
     PeerDown,
     /// A rule for rewriting topics has no topic for it.
     RewriteRefused,
+    /// A client published to a topic that is not its to publish to: it begins with `$`.
+    TopicRefused,
+    /// The limits of the delayed messages left no room.
+    DelayedFull,
+    /// The node stopped with the message in its memory only.
+    NodeStopped,
 }
 
 /// Every reason, for registration and listings.
-pub const DROP_REASONS: [(DropReason, &str); 11] = [
+pub const DROP_REASONS: [(DropReason, &str); 14] = [
     (DropReason::QueueFull, "queue_full"),
     (DropReason::OutboxFull, "outbox_full"),
     (DropReason::PacketTooLarge, "packet_too_large"),
@@ -52,6 +58,9 @@ pub const DROP_REASONS: [(DropReason, &str); 11] = [
     (DropReason::RetainedFull, "retained_full"),
     (DropReason::PeerDown, "peer_down"),
     (DropReason::RewriteRefused, "rewrite_refused"),
+    (DropReason::TopicRefused, "topic_refused"),
+    (DropReason::DelayedFull, "delayed_full"),
+    (DropReason::NodeStopped, "node_stopped"),
 ];
 
 /// `{reason="…"}`.
@@ -106,6 +115,8 @@ pub struct Metrics {
     pub filters_refused: Family<ReasonLabel, Counter>,
     /// Retained messages stored on this node.
     pub retained: Gauge,
+    /// Messages on this node that wait for their time.
+    pub delayed: Gauge,
     /// PUBLISH packets accepted from clients of this node.
     pub messages_received: Counter,
     /// Message copies handed to clients of this node.
@@ -149,6 +160,7 @@ impl Metrics {
             throttled_seconds: Counter::default(),
             filters_refused: Family::default(),
             retained: Gauge::default(),
+            delayed: Gauge::default(),
             messages_received: Counter::default(),
             messages_delivered: Counter::default(),
             messages_forwarded: Counter::default(),
@@ -203,6 +215,7 @@ impl Metrics {
             self.filters_refused.clone(),
         );
         registry.register("retained", "Retained messages on this node", self.retained.clone());
+        registry.register("delayed", "Messages that wait for their time", self.delayed.clone());
         registry.register(
             "messages_received",
             "PUBLISH packets accepted from clients",

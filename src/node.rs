@@ -18,7 +18,7 @@ use crate::session;
 use crate::storage::{DataDir, DataDirError, Incarnation};
 use crate::tasks::Tasks;
 
-/// How often the broker looks for Wills and sessions that are due.
+/// How often the broker looks for Wills, sessions and delayed messages that are due.
 const BROKER_TICK: Duration = Duration::from_millis(200);
 /// How long a stopping node waits for its links and tasks.
 const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -133,8 +133,8 @@ impl Node {
     }
 }
 
-/// What clients are offered through any listener. Retained messages and shared subscriptions know only their own
-/// node; offering them in a cluster would be half a promise.
+/// What clients are offered through any listener. Retained messages, shared and exclusive subscriptions know only
+/// their own node; offering them in a cluster would be half a promise.
 fn offered(
     mut listeners: server::Settings,
     mut session: session::Settings,
@@ -145,6 +145,7 @@ fn offered(
         for settings in own.chain([&mut session]) {
             settings.retain_available = false;
             settings.shared_available = false;
+            settings.exclusive_available = false;
         }
     }
     (listeners, session)
@@ -163,7 +164,11 @@ fn identity(data_dir: Option<&DataDir>, name: &str) -> Result<Identity, DataDirE
 async fn tick(broker: Arc<Broker>, tasks: Tasks) {
     loop {
         tokio::select! {
-            () = tokio::time::sleep(BROKER_TICK) => broker.on_tick(clock::now()),
+            () = tokio::time::sleep(BROKER_TICK) => {
+                while broker.on_tick(clock::now()) {
+                    tokio::task::yield_now().await; // Others have their turn in between.
+                }
+            }
             () = tasks.stopping().cancelled() => return,
         }
     }

@@ -60,12 +60,14 @@ impl Broker {
             match self.add_subscription(client, *generation, &subscription) {
                 Ok(added) => {
                     replays.extend(added.replay);
-                    if subscription.filter.share.is_some() {
+                    if subscription.filter.share().is_some() {
                         self.on_joined(now, &subscription.filter, burst);
                     }
                 }
                 Err(ReasonCode::QuotaExceeded) => {
-                    refused = Some(self.refuse_automatic(&"the client has too many subscriptions"));
+                    refused = Some(self.refuse_automatic(
+                        &"the client has too many subscriptions, or another client holds this one",
+                    ));
                 }
                 Err(_) => return, // The connection is gone already.
             }

@@ -206,14 +206,15 @@ impl Broker {
         }
     }
 
-    /// `$` topics are the node's own to publish, also for a Will.
     fn publish_will(&self, now: Instant, client: &Arc<Client>, will: &Will, burst: &mut Burst) {
         let publication = will.publication(now, client.id().as_str());
-        if publication.topic.is_dollar() {
-            debug!(client = %client.id(), "a Will for a topic of the node is not published");
-            return;
+        let outcome = self
+            .destination(publication.topic)
+            .map(|destination| self.publish(now, &destination, &publication, burst));
+        // Nobody is there to be told.
+        if let Err(reason) | Ok(reason @ ReasonCode::QuotaExceeded) = outcome {
+            debug!(client = %client.id(), ?reason, "a Will is not published");
         }
-        self.publish(now, &publication, burst);
     }
 
     fn publish_pending_will(&self, now: Instant, client: &Arc<Client>, burst: &mut Burst) {

@@ -7,6 +7,7 @@ mod admission;
 mod automatic;
 mod client;
 mod connect;
+mod delayed;
 mod dispatch;
 mod groups;
 mod load;
@@ -46,10 +47,12 @@ use crate::metrics::{DropReason, Metrics};
 use crate::session::{ClientId, Incoming, Request};
 use crate::topic::Rewrites;
 use automatic::Automatic;
+use delayed::Delayed;
+use publish::Destination;
 use retained::Retained;
 pub use settings::{
-    AutoSubscribeSettings, Overlapping, RetainedSettings, RewriteSettings, Settings, SharedSettings,
-    SharedStrategy, WrongKey,
+    AutoSubscribeSettings, DelayedSettings, Overlapping, RetainedSettings, RewriteSettings, Settings,
+    SharedSettings, SharedStrategy, WrongKey,
 };
 use shared::Chooser;
 use subscriptions::Subscriptions;
@@ -66,6 +69,8 @@ pub struct Broker {
     retained: Retained,
     rewrites: Rewrites,
     automatic: Automatic,
+    delayed_settings: DelayedSettings,
+    delayed: Mutex<Delayed>,
     /// Held while a count of subscriptions is compared with the advertised route and the route is changed, so
     /// that the last change of the count decides.
     route_turn: Mutex<()>,
@@ -100,6 +105,8 @@ impl Broker {
             retained: Retained::new(settings.retained),
             rewrites: settings.rewrite.rules,
             automatic: Automatic::new(settings.auto_subscribe.subscriptions),
+            delayed: Mutex::new(Delayed::default()),
+            delayed_settings: settings.delayed,
             route_turn: Mutex::new(()),
             timers: Mutex::new(Timers::default()),
             sys_interval: settings.sys_interval,
@@ -125,13 +132,8 @@ impl Broker {
             .with_connection(generation, &self.metrics, |session, out| session.on_packet(now, packet, out));
         match request.ok_or(Gone)? {
             Ok(Request::None) => {
-                // An acknowledgement may have made room.
-                if client.has_replays.load(Ordering::Relaxed) {
-                    self.continue_replays(now, client, generation);
-                }
-                if client.is_called.load(Ordering::Relaxed) {
-                    self.answer_call(now, client, burst);
-                }
+                // It may have been an acknowledgement.
+                self.on_room(now, client, generation, burst);
                 Ok(())
             }
             Ok(Request::Publish(incoming)) => {
@@ -180,17 +182,16 @@ impl Broker {
         if let Ok(Some(topic)) = &rewritten {
             publication.topic = topic.as_ref();
         }
-        // `$` topics are the node's own to publish [MQTT5-4.7.2-1].
-        let reason = if let Err(reason) = rewritten {
-            reason
-        } else if publication.topic.is_dollar() {
-            ReasonCode::NotAuthorized
-        } else if self.refuses_to_retain(client, generation, &publication) {
-            ReasonCode::QuotaExceeded
-        } else if self.publish(now, &publication, burst) == 0 {
-            ReasonCode::NoMatchingSubscribers
-        } else {
-            ReasonCode::Success
+        let destination = match &rewritten {
+            Ok(_) => self.destination(publication.topic),
+            Err(reason) => Err(*reason),
+        };
+        let reason = match destination {
+            Ok(Destination::Now) if self.refuses_to_retain(client, generation, &publication) => {
+                ReasonCode::QuotaExceeded
+            }
+            Ok(destination) => self.publish(now, &destination, &publication, burst),
+            Err(reason) => reason,
         };
         if let Some(id) = incoming.packet_id {
             client.with_connection(generation, &self.metrics, |session, out| {
@@ -202,19 +203,25 @@ impl Broker {
     /// The client's socket has room again.
     pub fn on_writable(&self, now: Instant, client: &Arc<Client>, generation: Generation) {
         client.on_writable(generation, now, &self.metrics);
+        let mut burst = Burst::default();
+        self.on_room(now, client, generation, &mut burst);
+        self.flush(&mut burst);
+    }
+
+    /// An acknowledgement or the socket may have made room: what waited for it follows.
+    fn on_room(&self, now: Instant, client: &Arc<Client>, generation: Generation, burst: &mut Burst) {
         if client.has_replays.load(Ordering::Relaxed) {
             self.continue_replays(now, client, generation);
-            client.flush();
+            burst.touch(client);
         }
         if client.is_called.load(Ordering::Relaxed) {
-            let mut burst = Burst::default();
-            self.answer_call(now, client, &mut burst);
-            self.flush(&mut burst);
+            self.answer_call(now, client, burst);
         }
     }
 
-    /// Does what has become due.
-    pub fn on_tick(&self, now: Instant) {
+    /// Does what has become due. True when that was more than is done at once: call again soon.
+    #[must_use]
+    pub fn on_tick(&self, now: Instant) -> bool {
         if self.retained.expire(now) > 0 {
             self.count_retained();
         }
@@ -224,12 +231,14 @@ impl Broker {
             let Some((client, generation, due)) = due else { break };
             self.on_due(now, &client, generation, due, &mut burst);
         }
+        let is_more_due = self.publish_delayed(now, &mut burst);
         self.publish_sys(now, &mut burst);
         self.flush(&mut burst);
+        is_more_due
     }
 
     /// Ends every connection with 0x8B, publishes the Wills that are left and takes no more clients; the node
-    /// is stopping.
+    /// is stopping. Delayed messages are lost.
     pub fn shutdown(&self, now: Instant) {
         self.stopping.store(true, Ordering::SeqCst);
         let clients: Vec<Arc<Client>> = self.clients.iter().map(|entry| Arc::clone(entry.value())).collect();
@@ -237,6 +246,7 @@ impl Broker {
         for client in &clients {
             self.say_last_words(now, client, &mut burst);
         }
+        self.lose_delayed(); // Wills may have come to them.
         self.flush(&mut burst);
     }
 }

@@ -20,6 +20,8 @@ pub struct Settings {
     pub rewrite: RewriteSettings,
     /// Subscriptions that every client is given.
     pub auto_subscribe: AutoSubscribeSettings,
+    /// Messages for later.
+    pub delayed: DelayedSettings,
 }
 
 impl Default for Settings {
@@ -31,6 +33,7 @@ impl Default for Settings {
             overlapping: Overlapping::default(),
             rewrite: RewriteSettings::default(),
             auto_subscribe: AutoSubscribeSettings::default(),
+            delayed: DelayedSettings::default(),
         }
     }
 }
@@ -141,6 +144,31 @@ impl AutoSubscribeSettings {
         let options = SubscribeOptions { qos, no_local, retain_as_published, retain_handling };
         self.subscriptions.push(AutoSubscription { filter, options });
         Ok(())
+    }
+}
+
+/// Limits of the messages that wait for their time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DelayedSettings {
+    /// Messages kept; 0 for none, and then `$delayed/…` is a topic like any other that begins with `$`.
+    pub messages_max: usize,
+    /// Bytes of memory for all of them.
+    pub bytes_max: usize,
+    /// Longest delay, in seconds.
+    pub seconds_max: u32,
+}
+
+impl DelayedSettings {
+    /// Whether messages may be published for later.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.messages_max > 0
+    }
+}
+
+impl Default for DelayedSettings {
+    fn default() -> Self {
+        Self { messages_max: 100_000, bytes_max: 256 << 20, seconds_max: 4_294_967 }
     }
 }
 

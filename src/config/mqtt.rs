@@ -1,4 +1,5 @@
-//! `[mqtt]` and `[listener.mqtt]`: the limits of one client's session. `[retained]`: those of the messages kept for everybody.
+//! `[mqtt]` and `[listener.mqtt]`: the limits of one client's session. `[retained]`, `[delayed]`: those of what is kept
+//! for everybody.
 
 use std::time::Duration;
 
@@ -56,6 +57,7 @@ pub(super) fn fill(section: &mut Section, settings: &mut Settings) -> Result<(),
     settings.set_qos_max(qos_max);
     section.fill("retain_available", boolean, &mut settings.retain_available)?;
     section.fill("shared_available", boolean, &mut settings.shared_available)?;
+    section.fill("exclusive_available", boolean, &mut settings.exclusive_available)?;
     section.fill("wildcard_available", boolean, &mut settings.wildcard_available)?;
     section.fill("subscription_ids_available", boolean, &mut settings.subscription_ids_available)?;
     Ok(())
@@ -79,6 +81,12 @@ pub(super) fn read_broker(reader: &mut Reader) -> Result<BrokerSettings, ConfigE
     section.fill("max_messages", count(0..=u32::MAX), &mut retained.messages_max)?;
     section.fill("max_payload", bytes(0..=PACKET_SIZE_MAX as usize), &mut retained.payload_max)?;
     section.fill("max_bytes", bytes(0..=1 << 40), &mut retained.bytes_max)?;
+    reader.close(section);
+    let delayed = &mut settings.delayed;
+    let mut section = reader.section("delayed")?;
+    section.fill("max_messages", count(0..=u32::MAX), &mut delayed.messages_max)?;
+    section.fill("max_bytes", bytes(0..=1 << 40), &mut delayed.bytes_max)?;
+    section.fill("max_seconds", integer(0..=u32::MAX), &mut delayed.seconds_max)?;
     reader.close(section);
     Ok(settings)
 }

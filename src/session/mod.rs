@@ -37,7 +37,7 @@ use crate::codec::{
     SubAck, Subscribe, SubscribeOptions, UnsubAck, Unsubscribe, UserProperties,
 };
 use crate::message::Message;
-use crate::topic::SubscriptionFilter;
+use crate::topic::{SubscriptionFilter, SubscriptionKind};
 use authentication::Authentication;
 use inbound::{Arrival, Inbound};
 use outbound::{Outbound, Window, release};
@@ -79,7 +79,7 @@ pub enum Request<'a> {
 /// A subscription of one session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscription {
-    /// The Topic Filter, with its share if it has one.
+    /// The Topic Filter, with what stands in front of it.
     pub filter: SubscriptionFilter,
     /// QoS, No Local, Retain As Published, Retain Handling.
     pub options: SubscribeOptions,
@@ -498,7 +498,7 @@ impl Session {
         let mut filters = Vec::with_capacity(subscribe.filters.len());
         for entry in &subscribe.filters {
             let filter = self.filter(entry.filter);
-            let is_shared = filter.as_ref().is_ok_and(|filter| filter.share.is_some());
+            let is_shared = filter.as_ref().is_ok_and(|filter| filter.share().is_some());
             if is_shared && entry.options.no_local {
                 // [MQTT5-3.8.3-4]
                 return Err(ReasonCode::ProtocolError);
@@ -526,8 +526,15 @@ impl Session {
 
     /// The code for a filter that asks for what this node does not offer.
     fn unavailable(&self, filter: &SubscriptionFilter) -> Option<ReasonCode> {
-        if filter.share.is_some() && !self.settings.shared_available {
-            return Some(ReasonCode::SharedSubscriptionsNotSupported);
+        match filter.kind {
+            SubscriptionKind::Shared(_) if !self.settings.shared_available => {
+                return Some(ReasonCode::SharedSubscriptionsNotSupported);
+            }
+            // The standard knows nothing of it, so there is no code of its own, and nothing that announces it.
+            SubscriptionKind::Exclusive if !self.settings.exclusive_available => {
+                return Some(ReasonCode::TopicFilterInvalid);
+            }
+            SubscriptionKind::Plain | SubscriptionKind::Exclusive | SubscriptionKind::Shared(_) => {}
         }
         let is_refused = filter.filter.has_wildcards() && !self.settings.wildcard_available;
         is_refused.then_some(ReasonCode::WildcardSubscriptionsNotSupported)

@@ -59,6 +59,8 @@ pub struct Settings {
     pub retain_available: bool,
     /// Whether shared subscriptions are taken; if not, clients are told so [MQTT5-3.2.2.3.13].
     pub shared_available: bool,
+    /// Whether exclusive subscriptions are taken; if not, their filters are refused as no Topic Filters.
+    pub exclusive_available: bool,
     /// Whether Topic Filters may contain wildcards; if not, clients are told so [MQTT5-3.2.2.3.11].
     pub wildcard_available: bool,
     /// Whether subscriptions may have identifiers; if not, clients are told so [MQTT5-3.2.2.3.12].
@@ -90,6 +92,7 @@ impl Default for Settings {
             qos_max: Qos::ExactlyOnce,
             retain_available: true,
             shared_available: true,
+            exclusive_available: true,
             wildcard_available: true,
             subscription_ids_available: true,
         }

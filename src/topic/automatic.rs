@@ -34,7 +34,7 @@ impl FilterTemplate {
     #[must_use]
     pub fn is_shared(&self) -> bool {
         let somebody = Whose { client_id: "x", user: Some("x") };
-        self.fill(&somebody).is_ok_and(|filter| filter.share.is_some())
+        self.fill(&somebody).is_ok_and(|filter| filter.share().is_some())
     }
 
     /// The filter of one client.

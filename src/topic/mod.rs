@@ -24,7 +24,7 @@ pub use filter::{FilterError, TopicFilter};
 pub use filter_index::FilterIndex;
 pub use name::{NameError, TopicName, TopicRef};
 pub use rewrite::{REWRITES_MAX, Rewrite, RewriteAction, RewriteError, RewriteRefusal, Rewrites, Rewriting};
-pub use share::{ShareName, SubscriptionFilter};
+pub use share::{ShareName, SubscriptionFilter, SubscriptionKind};
 pub use template::{TemplateError, Unfilled, Whose};
 pub use topic_index::TopicIndex;
 

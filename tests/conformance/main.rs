@@ -8,6 +8,7 @@
 mod aliases;
 mod availability;
 mod delivering;
+mod extras;
 mod limits;
 mod malformed;
 mod model;

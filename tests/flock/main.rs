@@ -12,6 +12,7 @@
 mod support;
 
 mod bad_config;
+mod extras;
 mod footprint;
 mod guide;
 mod hostile;

@@ -173,6 +173,6 @@ fn reconnections_do_not_pile_up_timers() {
     }
     assert!(case.broker.timers.lock().len() < 2_000);
     assert_eq!(case.broker.clients.len(), 1);
-    case.broker.on_tick(case.now + Duration::from_secs(3_600));
+    while case.broker.on_tick(case.now + Duration::from_secs(3_600)) {}
     assert_eq!(case.broker.clients.len(), 0, "the timer of the last connection is still there");
 }

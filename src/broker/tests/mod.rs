@@ -8,6 +8,8 @@
 mod backpressure;
 mod churn;
 mod connecting;
+mod delayed;
+mod exclusive;
 mod peer;
 mod publishing;
 mod replaying;
@@ -73,6 +75,18 @@ impl Node {
         Self { broker: Arc::new(broker), metrics, sessions: Arc::new(sessions), clock }
     }
 
+    /// Makes other threads their own view of this node, with a clock that stands still.
+    fn shared(&self) -> impl Fn() -> Self + Copy + Send {
+        let (broker, metrics, sessions) = (&self.broker, &self.metrics, &self.sessions);
+        let now = self.clock.now();
+        move || Self {
+            broker: Arc::clone(broker),
+            metrics: Arc::clone(metrics),
+            sessions: Arc::clone(sessions),
+            clock: Clock(Rc::new(Cell::new(now))),
+        }
+    }
+
     /// A connection whose CONNECT is accepted. The CONNACK is the first that the peer has received.
     fn connect(&self, connect: &Connect<'_>) -> Peer {
         self.try_connect(connect).expect("the CONNECT is accepted")
@@ -111,7 +125,7 @@ impl Node {
     /// Lets time pass and does what becomes due.
     fn advance(&self, time: Duration) {
         self.clock.0.set(self.clock.now() + time);
-        self.broker.on_tick(self.clock.now());
+        while self.broker.on_tick(self.clock.now()) {}
     }
 
     fn dropped(&self, reason: DropReason) -> u64 {

@@ -130,7 +130,7 @@ impl Subject {
             Input::Advance { seconds } => {
                 for _ in 0..*seconds {
                     self.now += Duration::from_secs(1);
-                    self.broker.on_tick(self.now);
+                    while self.broker.on_tick(self.now) {}
                 }
             }
         }

@@ -138,6 +138,23 @@ fn retained_messages_and_options_are_those_of_a_plain_subscription() {
     assert_eq!(holder.received(), ["PUBLISH b:new q0 retain ids=[5]"]);
 }
 
+/// [MQTT5-3.10.4-2] ends the replay of the filter that is left, and of no other.
+#[test]
+fn a_replay_goes_on_when_only_the_plain_subscription_ends() {
+    let node = Node::new();
+    let publisher = node.client("publisher");
+    for topic in ["a", "b", "c"] {
+        publisher.publish_with(Publish { retain: true, qos: Qos::AtLeastOnce, ..Publish::new(topic, b"x") });
+    }
+    let receive_maximum = std::num::NonZeroU16::new(1);
+    let properties = ConnectProperties { receive_maximum, ..ConnectProperties::default() };
+    let holder = node.welcome(&Connect { properties, ..Connect::new(V5, "holder") });
+    holder.subscribe("$exclusive/+", Qos::AtLeastOnce);
+    holder.subscribe("+", Qos::AtLeastOnce);
+    assert_eq!(holder.unsubscribe("+"), "Success");
+    assert_eq!(holder.consume(), ["a:x", "b:x", "c:x"]);
+}
+
 /// What has no free subscription leaves nothing behind: no retained messages, no place in the limit.
 #[test]
 fn a_refused_subscription_leaves_nothing_behind() {

@@ -508,7 +508,8 @@ impl Session {
 
     fn filter(&self, text: &str) -> Result<SubscriptionFilter, ReasonCode> {
         let filter = SubscriptionFilter::parse(text).map_err(|_| ReasonCode::TopicFilterInvalid)?;
-        if filter.filter.as_str().split('/').count() > self.settings.topic_levels_max {
+        let levels = filter.filter.as_str().split('/').count();
+        if !self.settings.takes_topic(text.len(), levels) {
             return Err(ReasonCode::TopicFilterInvalid);
         }
         Ok(filter)

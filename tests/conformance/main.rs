@@ -9,6 +9,7 @@ mod aliases;
 mod availability;
 mod delivering;
 mod limits;
+mod listeners;
 mod malformed;
 mod model;
 mod node;

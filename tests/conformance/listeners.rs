@@ -1,5 +1,7 @@
 //! One node with two listeners: each has limits of its own, and sessions go from one to the other.
 
+use std::time::Duration;
+
 use flockmq::server::Listener;
 use flockmq::session::Settings;
 
@@ -77,8 +79,10 @@ fn each_listener_announces_and_keeps_its_own_limits() {
         "subscription-id-available=0",
     ];
     for line in told {
-        assert!(connack(NARROW).contains(&format!(" {line}")), "{line}: {}", connack(NARROW));
-        assert!(!connack(WIDE).contains(&format!(" {line}")), "{line}: {}", connack(WIDE));
+        for (listener, is_told) in [(NARROW, true), (WIDE, false)] {
+            let connack = connack(listener);
+            assert_eq!(connack.split(' ').any(|word| word == line), is_told, "{line}: {connack}");
+        }
     }
     let long = "x".repeat(31);
     assert_eq!(node.connecting_through(NARROW, &Connect::new(V5, &long)).receive(), "CONNACK 0x85");
@@ -98,8 +102,9 @@ fn each_listener_announces_and_keeps_its_own_limits() {
         narrow.send(&packet);
         narrow.expect_refusal(code);
         let mut wide = client(&node, WIDE);
-        wide.send(&[&packet[..], &packets::PINGREQ].concat());
-        while wide.receive() != "PINGRESP" {}
+        wide.send(&[&packet[..], &packets::packet(packets::DISCONNECT, &[])].concat());
+        let heard = wide.until_closed(Duration::from_secs(20));
+        assert!(!heard.iter().any(|line| line.starts_with("DISCONNECT")), "{code:#04x}: {heard:?}");
     }
     for (listener, codes) in [(NARROW, "00 97"), (WIDE, "00 00")] {
         let mut peer = client(&node, listener);
@@ -153,12 +158,9 @@ fn a_resumed_session_has_the_queue_of_its_new_listener() {
         say(["1", "2", "3", "4", "5", "6"]);
         let mut peer = resume(&node, WIDE);
         let left = if drops_oldest { ["5", "6"] } else { ["1", "2"] };
-        peer.expect(
-            &left
-                .map(|payload| format!("PUBLISH a \"{payload}\" q1 #{}", 4 + usize::from(payload != left[0])))
-                .each_ref()
-                .map(String::as_str),
-        );
+        for (id, payload) in (4..).zip(left) {
+            peer.expect(&[&format!("PUBLISH a \"{payload}\" q1 #{id}")]);
+        }
         peer.expect_silence();
     }
 }
@@ -274,8 +276,8 @@ fn silent_connections_do_not_keep_clients_out() {
         let (mut client, _) = connect(&node, NARROW, &Connect::new(V5, "client"));
         all[0].expect_closed();
         // The others are still awaited, and become clients when they say so.
-        all[1].send(&Connect::new(V311, "late").bytes());
-        assert_eq!(all[1].receive().split(' ').nth(1), Some("0x00"));
+        all[1].send(&Connect::new(V5, "late").bytes());
+        assert!(all[1].receive().starts_with("CONNACK 0x00"));
         client.expect_silence();
         node.advance_secs(10);
         all[2].expect_closed();

@@ -85,13 +85,7 @@ fn identifiers_of_earlier_connections_take_nothing_of_the_window() {
     assert!(matches!(peer.send(publish(1)), Ok(Request::None)));
     assert_eq!(peer.sent(), ["PUBREC #1 Success"]);
     // Its PUBREL ends it and gives no place back that it did not have.
-    let release = PubRel {
-        packet_id: id(1),
-        reason: ReasonCode::Success,
-        reason_string: None,
-        user: UserProperties::default(),
-    };
-    peer.send(Packet::PubRel(release)).unwrap();
+    peer.send(pubrel(1)).unwrap();
     assert_eq!(peer.sent(), ["PUBCOMP #1 Success"]);
     assert_eq!(peer.send(publish(6)).map(|_| ()), Err(ReasonCode::ReceiveMaximumExceeded));
 }

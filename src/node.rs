@@ -173,3 +173,28 @@ async fn tick(broker: Arc<Broker>, tasks: Tasks) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Section 3.2.2.3 of MQTT 5: no listener of a member announces what its cluster does not do.
+    #[test]
+    fn in_a_cluster_no_listener_offers_what_only_one_node_can_do() {
+        let mut own = server::Listener::new(([127, 0, 0, 1], 0).into());
+        own.session = Some(session::Settings { inflight_max: 7, ..session::Settings::default() });
+        let plain = server::Listener { session: None, ..own.clone() };
+        for is_alone in [true, false] {
+            let listeners = server::Settings { listeners: vec![plain.clone(), own.clone()] };
+            let (listeners, all) = offered(listeners, session::Settings::default(), is_alone);
+            let [None, Some(own)] = [0, 1].map(|n| listeners.listeners[n].session.as_ref()) else {
+                panic!("limits came or went: {listeners:?}");
+            };
+            assert_eq!(own.inflight_max, 7);
+            for settings in [own, &all] {
+                assert_eq!(settings.retain_available, is_alone);
+                assert_eq!(settings.shared_available, is_alone);
+            }
+        }
+    }
+}

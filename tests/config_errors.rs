@@ -40,6 +40,39 @@ fn an_unknown_key_comes_with_the_nearest_name() {
 }
 
 #[test]
+fn the_limits_of_one_listener_are_the_keys_of_all() {
+    let check_limits = |lines: &str, expected: &str| {
+        let text = format!("[[listener]]\nbind = \"127.0.0.1:1883\"\n[listener.mqtt]\n{lines}");
+        check(&text, &format!("node.toml:4: listener.0.mqtt.{expected}"));
+    };
+    check_limits("max_inflght = 5", "max_inflght: unknown key, did you mean \"max_inflight\"?");
+    check_limits("max_messages = 5", "max_messages: unknown key, did you mean \"retained.max_messages\"?");
+    check_limits("max_inflight = 0", "max_inflight: 0 is out of range: from 1 to 65535");
+    check_limits("max_inflight = true", "max_inflight: expected a whole number, found a boolean");
+    let section = "listener.0.mqtt: expected a section, found an integer";
+    check("[[listener]]\nmqtt = 5", &format!("node.toml:2: {section}"));
+    check("[[listener]]\n[listener.mqt]", "node.toml:2: listener.0.mqt: unknown key, did you mean \"mqtt\"?");
+    check(
+        "[[listener]]\nmax_inflight = 5",
+        "node.toml:2: listener.0.max_inflight: unknown key, did you mean \"mqtt.max_inflight\"?",
+    );
+    let variable = |name, value, problem: &str| {
+        check_environment("", &[(name, value)], &format!("{name}: {problem}"));
+    };
+    variable("FLOCKMQ__LISTENER__0__MQTT", "5", section);
+    variable(
+        "FLOCKMQ__LISTENER__0__MQTT__MAX_QOS",
+        "3",
+        "listener.0.mqtt.max_qos: 3 is out of range: from 0 to 2",
+    );
+    variable(
+        "FLOCKMQ__LISTENER__0__MQTT__MAX_QS",
+        "3",
+        "listener.0.mqtt.max_qs: unknown key, did you mean \"max_qos\"?",
+    );
+}
+
+#[test]
 fn a_key_in_the_wrong_section_is_shown_the_right_one() {
     check(
         "[mqtt]\nallow_anonymous = true",

@@ -111,6 +111,16 @@ fn is_needed(header: &str, line: &str) -> bool {
     keys.iter().any(|key| line.starts_with(&format!("{key} =")))
 }
 
+/// `[listener.mqtt]` takes exactly the keys of `[mqtt]`; its own description says no more.
+#[test]
+fn every_limit_of_a_session_can_be_set_for_one_listener() {
+    let lines: Vec<String> =
+        entries().into_iter().filter(|entry| entry.section == "mqtt").map(|entry| entry.line).collect();
+    assert!(lines.len() > 20, "{lines:?}");
+    let config = load_text(&format!("[[listener]]\n[listener.mqtt]\n{}\n", lines.join("\n")));
+    assert_eq!(config.server.listeners[0].session, Some(config.session));
+}
+
 #[test]
 fn examples_of_keys_without_a_default_are_right() {
     let alone = |entry: &&Entry| !entry.has_default && !WHOLE_SECTIONS.contains(&entry.header.as_str());

@@ -3,13 +3,15 @@
 //! PUBLISH after its Topic Alias, Wills when the client is accepted, SUBSCRIBE and UNSUBSCRIBE without the share.
 //! What peers forward has been rewritten where it was published.
 
+use std::sync::Arc;
+
 use tracing::debug;
 
 use super::Broker;
 use super::client::Client;
 use crate::codec::ReasonCode;
 use crate::metrics::{DropReason, ReasonLabel};
-use crate::session::Negotiated;
+use crate::session::{Negotiated, Settings};
 use crate::topic::{RewriteRefusal, Rewriting, SubscriptionFilter, TopicFilter, TopicName, TopicRef, Whose};
 
 impl Broker {
@@ -20,10 +22,10 @@ impl Broker {
         topic: TopicRef<'_>,
     ) -> Result<Option<TopicName>, ReasonCode> {
         let Some(rule) = self.rewrites.for_name(topic.as_str()) else { return Ok(None) };
-        let (user, levels_max) =
-            client.with_state(|state| (state.session.user().cloned(), state.session.topic_levels_max()));
+        let (user, settings) =
+            client.with_state(|state| (state.session.user().cloned(), Arc::clone(state.session.settings())));
         let whose = Whose { client_id: client.id().as_str(), user: user.as_deref() };
-        self.name(&rule, &whose, levels_max).map(Some)
+        self.name(&rule, &whose, &settings).map(Some)
     }
 
     /// The same for the Will of a client that is about to be accepted.
@@ -36,7 +38,7 @@ impl Broker {
         let user = negotiated.user.clone();
         let client_id = negotiated.client_id.clone();
         let whose = Whose { client_id: client_id.as_str(), user: user.as_deref() };
-        let topic = self.name(&rule, &whose, negotiated.topic_levels_max())?;
+        let topic = self.name(&rule, &whose, negotiated.settings())?;
         negotiated.set_will_topic(topic);
         Ok(negotiated)
     }
@@ -66,12 +68,12 @@ impl Broker {
         filter: &TopicFilter,
     ) -> Result<Option<TopicFilter>, ReasonCode> {
         let Some(rule) = self.rewrites.for_filter(filter.as_str()) else { return Ok(None) };
-        let (user, levels_max) =
-            client.with_state(|state| (state.session.user().cloned(), state.session.topic_levels_max()));
+        let (user, settings) =
+            client.with_state(|state| (state.session.user().cloned(), Arc::clone(state.session.settings())));
         let whose = Whose { client_id: client.id().as_str(), user: user.as_deref() };
         match rule.filter(&whose) {
-            Ok(new) if new.as_str().split('/').count() <= levels_max => return Ok(Some(new)),
-            Ok(_) => debug!(client = %client.id(), "a rewritten filter has too many levels"),
+            Ok(new) if takes(&settings, new.as_str()) => return Ok(Some(new)),
+            Ok(_) => debug!(client = %client.id(), "a rewritten filter is too long or has too many levels"),
             Err(error) => debug!(client = %client.id(), %error, "a filter cannot be rewritten"),
         }
         self.metrics.filters_refused.get_or_create(&ReasonLabel { reason: "rewrite" }).inc();
@@ -82,15 +84,19 @@ impl Broker {
         &self,
         rule: &Rewriting<'a>,
         whose: &Whose<'a>,
-        levels_max: usize,
+        settings: &Settings,
     ) -> Result<TopicName, ReasonCode> {
         let name: Result<TopicName, RewriteRefusal> = rule.name(whose);
         match name {
-            Ok(name) if name.as_ref().levels().count() <= levels_max => return Ok(name),
-            Ok(_) => debug!(client = whose.client_id, "a rewritten topic has too many levels"),
+            Ok(name) if takes(settings, name.as_ref().as_str()) => return Ok(name),
+            Ok(_) => debug!(client = whose.client_id, "a rewritten topic is too long or has too many levels"),
             Err(error) => debug!(client = whose.client_id, %error, "a topic cannot be rewritten"),
         }
         self.metrics.dropped(DropReason::RewriteRefused).inc();
         Err(ReasonCode::TopicNameInvalid)
     }
+}
+
+fn takes(settings: &Settings, topic: &str) -> bool {
+    settings.takes_topic(topic.len(), topic.split('/').count())
 }

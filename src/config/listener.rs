@@ -43,6 +43,7 @@ fn read_one(
     section.take("type", transport)?;
     let place = section.fill("bind", socket_address, &mut settings.bind)?;
     section.fill("max_connections", count(1..=10_000_000), &mut settings.connections_max)?;
+    section.fill("max_handshakes", count(1..=10_000_000), &mut settings.handshakes_max)?;
     let patience = Duration::from_millis(100)..=Duration::from_secs(3_600);
     section.fill("connect_timeout", duration(patience), &mut settings.connect_timeout)?;
     if let Some(mut limits) = section.inner(mqtt::SECTION)? {

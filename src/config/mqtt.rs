@@ -49,6 +49,7 @@ pub(super) fn fill(section: &mut Section, settings: &mut Settings) -> Result<(),
     section.fill("payload_format_check", boolean, &mut settings.payload_format_check)?;
     section.fill("max_subscriptions_per_client", count(1..=10_000_000), &mut settings.subscriptions_max)?;
     section.fill("max_topic_levels", count(1..=65_535), &mut settings.topic_levels_max)?;
+    section.fill("max_topic_len", count(1..=65_535), &mut settings.topic_len_max)?;
     section.fill("max_client_id_len", count(23..=65_535), &mut settings.client_id_len_max)?;
     section.fill("max_message_rate", integer(0..=u32::MAX), &mut settings.message_rate_max)?;
     section.fill("max_byte_rate", bytes(0..=1 << 40), &mut settings.byte_rate_max)?;

@@ -24,6 +24,8 @@ pub(super) struct Connection {
     silence_max_ms: AtomicU32,
     /// It was silent for too long, or the server stops.
     overdue: AtomicBool,
+    /// It lost its place among the handshakes.
+    put_out: AtomicBool,
 }
 
 /// What the owner of a connection wakes up for.
@@ -56,6 +58,7 @@ impl Connection {
             heard_ms: AtomicU64::new(now_ms),
             silence_max_ms: AtomicU32::new(silence_max_ms),
             overdue: AtomicBool::new(false),
+            put_out: AtomicBool::new(false),
         }
     }
 
@@ -122,6 +125,16 @@ impl Connection {
 
     pub(super) fn is_overdue(&self) -> bool {
         self.overdue.load(Ordering::Acquire)
+    }
+
+    /// Tells the owner that somebody else has got its place among the handshakes.
+    pub(super) fn put_out(&self) {
+        self.put_out.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    pub(super) fn is_put_out(&self) -> bool {
+        self.put_out.load(Ordering::Acquire)
     }
 
     /// Ends the sending direction, so that the peer reads what was written and then the end.

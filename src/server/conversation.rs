@@ -2,13 +2,14 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use tracing::debug;
 
 use super::Shared;
 use super::connection::{Connection, Input, Wants};
+use super::handshakes::Handshake;
 use super::throttle::{Limit, Throttle};
 use crate::broker::{Admission, Attached, Burst, Candidate, Duty, PasswordCheck, Wire};
 use crate::codec::{
@@ -35,7 +36,7 @@ thread_local! {
 /// Why a conversation is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// The peer closed or the network failed.
+    /// The peer closed or the network failed, or nothing is to be said.
     Network,
     /// This node closes, having said why where it could.
     Ours,
@@ -61,6 +62,8 @@ pub(super) struct Conversation {
     /// The limits of the listener.
     settings: Arc<Settings>,
     connection: Arc<Connection>,
+    /// The place that it takes until the client is in.
+    handshake: Option<Handshake<Weak<Connection>>>,
     stage: Stage,
     version: ProtocolVersion,
     /// The largest packet that the client takes, once its CONNECT has said so.
@@ -72,11 +75,17 @@ pub(super) struct Conversation {
 }
 
 impl Conversation {
-    pub(super) fn new(shared: Arc<Shared>, settings: Arc<Settings>, connection: Arc<Connection>) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        settings: Arc<Settings>,
+        connection: Arc<Connection>,
+        handshake: Handshake<Weak<Connection>>,
+    ) -> Self {
         Self {
             shared,
             settings,
             connection,
+            handshake: Some(handshake),
             stage: Stage::New,
             version: ProtocolVersion::V5,
             client_packet_size_max: u32::MAX,
@@ -139,6 +148,10 @@ impl Conversation {
                     }
                 }
                 Input::Woken if self.connection.is_overdue() => return self.on_overdue(),
+                // Nothing is said to it, so there is nothing to linger for.
+                Input::Woken if self.handshake.is_some() && self.connection.is_put_out() => {
+                    return End::Network;
+                }
                 Input::Woken => {}
             }
         }
@@ -342,7 +355,12 @@ impl Conversation {
     ) -> Result<(), End> {
         match admission.map_err(|reason| self.refuse_connect(reason))? {
             Admission::Granted(negotiated) => self.attach(now, &negotiated, burst)?,
-            Admission::Password(negotiated, check) => self.stage = Stage::Checking(negotiated, check),
+            Admission::Password(negotiated, check) => {
+                if self.handshake.as_mut().is_some_and(|handshake| handshake.wait().is_err()) {
+                    return Err(End::Network);
+                }
+                self.stage = Stage::Checking(negotiated, check);
+            }
             Admission::Challenged(candidate, packet) => {
                 self.stage = Stage::Proving(candidate);
                 // Nothing else was written but such packets, each answered: a few bytes fit the socket.
@@ -359,6 +377,9 @@ impl Conversation {
     fn attach(&mut self, now: Instant, negotiated: &Negotiated, burst: &mut Burst) -> Result<(), End> {
         if !negotiated.connack_fits() {
             return Err(self.refuse_connect(ReasonCode::PacketTooLarge));
+        }
+        if self.handshake.take().is_some_and(|handshake| handshake.complete().is_err()) {
+            return Err(End::Network);
         }
         let wire: Arc<dyn Wire> = Arc::clone(&self.connection) as Arc<dyn Wire>;
         let attached = self.shared.broker.connect(now, negotiated, &wire, burst);

@@ -6,6 +6,7 @@
 mod bucket;
 mod connection;
 mod conversation;
+mod handshakes;
 mod password_checks;
 mod settings;
 mod throttle;
@@ -30,6 +31,7 @@ use crate::session;
 use crate::tasks::Tasks;
 use connection::Connection;
 use conversation::Conversation;
+use handshakes::Handshakes;
 use password_checks::PasswordChecks;
 use wheel::{TICK, Wheel};
 
@@ -55,6 +57,7 @@ struct Entrance {
     session: Arc<session::Settings>,
     /// Connections that are open.
     open: Arc<AtomicUsize>,
+    handshakes: Arc<Handshakes<Weak<Connection>>>,
 }
 
 /// What all connections share.
@@ -86,7 +89,8 @@ impl Server {
             let bind = settings.bind;
             let socket = TcpListener::bind(bind).await.map_err(|error| BindError { bind, error })?;
             let session = settings.session.take().map_or_else(|| Arc::clone(&shared), Arc::new);
-            listeners.push((socket, Entrance { settings, session, open: Arc::default() }));
+            let handshakes = Handshakes::new(settings.handshakes_max);
+            listeners.push((socket, Entrance { settings, session, open: Arc::default(), handshakes }));
         }
         Ok(Self { listeners })
     }
@@ -158,21 +162,31 @@ async fn accept(shared: Arc<Shared>, socket: TcpListener, entrance: Entrance) {
 }
 
 fn welcome(shared: &Arc<Shared>, entrance: &Entrance, stream: TcpStream) {
-    let Entrance { settings, session, open } = entrance;
-    if open.load(Ordering::Relaxed) >= settings.connections_max {
-        shared.count_refused("connections_max");
-        return;
-    }
+    let Entrance { settings, session, open, handshakes } = entrance;
     // Our writes are gathered already; waiting for more would only delay them.
     if stream.set_nodelay(true).is_err() {
         return; // Reset before it was accepted.
     }
-    let place = Place::take(open);
+    let now = clock::now();
     let silence_max = u32::try_from(settings.connect_timeout.as_millis()).unwrap_or(u32::MAX);
     let connection =
-        Arc::new(Connection::new(stream, Arc::clone(&shared.metrics), shared.ms(clock::now()), silence_max));
+        Arc::new(Connection::new(stream, Arc::clone(&shared.metrics), shared.ms(now), silence_max));
+    // With all connections taken, too, a silent one is worth less than one that may have something to say.
+    let is_full = settings.connections_max <= open.load(Ordering::Relaxed);
+    let Some((handshake, displaced)) = handshakes.begin(now, Arc::downgrade(&connection), is_full) else {
+        shared.count_refused(if is_full { "connections_max" } else { "handshakes_max" });
+        return;
+    };
+    if let Some(displaced) = displaced {
+        shared.count_refused("handshake_put_out");
+        // Else it is about to leave by itself.
+        if let Some(connection) = displaced.upgrade() {
+            connection.put_out();
+        }
+    }
+    let place = Place::take(open);
     shared.watch(&connection);
-    let conversation = Conversation::new(Arc::clone(shared), Arc::clone(session), connection);
+    let conversation = Conversation::new(Arc::clone(shared), Arc::clone(session), connection, handshake);
     shared.tasks.spawn("connection", async move {
         conversation.run().await;
         drop(place);

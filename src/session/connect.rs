@@ -177,10 +177,10 @@ impl Negotiated {
         self.will.as_deref().map(Will::topic)
     }
 
-    /// Levels that a topic of this client may have.
+    /// The limits of the client's listener.
     #[must_use]
-    pub fn topic_levels_max(&self) -> usize {
-        self.settings.topic_levels_max
+    pub fn settings(&self) -> &Arc<Settings> {
+        &self.settings
     }
 
     /// Lets the Will, if there is one, be published to another topic than the client's.

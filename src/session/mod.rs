@@ -199,10 +199,10 @@ impl Session {
         self.user.as_ref()
     }
 
-    /// Levels that a topic of this client may have.
+    /// The limits of the client's listener.
     #[must_use]
-    pub fn topic_levels_max(&self) -> usize {
-        self.settings.topic_levels_max
+    pub fn settings(&self) -> &Arc<Settings> {
+        &self.settings
     }
 
     /// The version of the present connection.
@@ -311,7 +311,7 @@ impl Session {
         filter: SubscriptionFilter,
         options: SubscribeOptions,
     ) -> Result<Subscription, ReasonCode> {
-        self.check_levels(&filter)?;
+        self.check_size(&filter, filter.filter.as_str().len())?;
         if let Some(reason) = self.unavailable(&filter) {
             return Err(reason);
         }
@@ -542,13 +542,14 @@ impl Session {
 
     fn filter(&self, text: &str) -> Result<SubscriptionFilter, ReasonCode> {
         let filter = SubscriptionFilter::parse(text).map_err(|_| ReasonCode::TopicFilterInvalid)?;
-        self.check_levels(&filter)?;
+        self.check_size(&filter, text.len())?;
         Ok(filter)
     }
 
-    fn check_levels(&self, filter: &SubscriptionFilter) -> Result<(), ReasonCode> {
+    /// `len` is that of the whole text, with what stands in front of the filter.
+    fn check_size(&self, filter: &SubscriptionFilter, len: usize) -> Result<(), ReasonCode> {
         let levels = filter.filter.as_str().split('/').count();
-        if levels > self.settings.topic_levels_max { Err(ReasonCode::TopicFilterInvalid) } else { Ok(()) }
+        if self.settings.takes_topic(len, levels) { Ok(()) } else { Err(ReasonCode::TopicFilterInvalid) }
     }
 
     fn on_disconnect<'a>(&mut self, disconnect: &Disconnect<'_>) -> Result<Request<'a>, ReasonCode> {

@@ -45,6 +45,8 @@ pub struct Settings {
     pub subscriptions_max: usize,
     /// Levels of a Topic Name or Topic Filter.
     pub topic_levels_max: usize,
+    /// Bytes of a Topic Name, or of a Topic Filter with its `$share/{ShareName}/`.
+    pub topic_len_max: usize,
     /// Bytes of a Client Identifier.
     pub client_id_len_max: usize,
     /// PUBLISH packets per second from a client, and at once after a pause; 0 is no limit. A client that sends
@@ -86,6 +88,8 @@ impl Default for Settings {
             payload_format_check: false,
             subscriptions_max: 10_000,
             topic_levels_max: 128,
+            // What the standard allows: memory is bounded by bytes everywhere but in the subscriptions.
+            topic_len_max: 65_535,
             client_id_len_max: 256,
             message_rate_max: 0,
             byte_rate_max: 0,
@@ -103,6 +107,12 @@ impl Settings {
     /// Sets `qos_max` from its number; what is above 2 is 2.
     pub fn set_qos_max(&mut self, number: u8) {
         self.qos_max = Qos::from_u8(number).unwrap_or(Qos::ExactlyOnce);
+    }
+
+    /// Whether a Topic Name or Topic Filter of so many bytes and levels is taken.
+    #[must_use]
+    pub fn takes_topic(&self, bytes: usize, levels: usize) -> bool {
+        bytes <= self.topic_len_max && levels <= self.topic_levels_max
     }
 
     /// The keep alive in force for a client that asks for `asked`, in seconds; 0 is none.

@@ -10,6 +10,7 @@ use crate::codec::{
 use crate::message::Publication;
 use crate::topic::TopicRef;
 
+mod resumed;
 mod shared;
 
 const V5: ProtocolVersion = ProtocolVersion::V5;

@@ -28,7 +28,7 @@ impl Will {
     /// when the payload is not what it says.
     pub(super) fn new(will: &codec::Will<'_>, settings: &Settings) -> Result<Self, ReasonCode> {
         let topic = TopicName::parse(will.topic).map_err(|_| ReasonCode::TopicNameInvalid)?;
-        if topic.as_ref().levels().count() > settings.topic_levels_max {
+        if !settings.takes_topic(will.topic.len(), topic.as_ref().levels().count()) {
             return Err(ReasonCode::TopicNameInvalid);
         }
         check_response_topic(will.properties.response_topic)?;

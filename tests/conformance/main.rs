@@ -10,6 +10,7 @@ mod availability;
 mod delivering;
 mod extras;
 mod limits;
+mod listeners;
 mod malformed;
 mod model;
 mod node;

@@ -134,6 +134,13 @@ impl<'a> Clients<'a> {
         answer
     }
 
+    /// Makes a round trip, so that the library has acknowledged what it has handed on: many do so only afterwards, and
+    /// what is not acknowledged would come again in a resumed session.
+    #[track_caller]
+    pub(crate) fn settle(&mut self, client: &str) {
+        self.subscribe(client, "settled", 0);
+    }
+
     #[track_caller]
     pub(crate) fn disconnect(&mut self, client: &str) {
         self.disconnect_with(client, 0);

@@ -64,7 +64,8 @@ pub(crate) fn every_qos_passes_in_both_directions(clients: &mut Clients<'_>) {
 pub(crate) fn a_will_is_published_when_the_connection_breaks(clients: &mut Clients<'_>) {
     clients.start(["watcher"]);
     clients.subscribe("watcher", "#", 2);
-    let with_will = |clients: &Clients<'_>, client, will| Connect { will: Some(will), ..clients.clean(client) };
+    let with_will =
+        |clients: &Clients<'_>, client, will| Connect { will: Some(will), ..clients.clean(client) };
     let breaking = with_will(clients, "breaking", Will::new("wills/breaking", "gone"));
     clients.connect(breaking);
     clients.cut("breaking");
@@ -150,6 +151,7 @@ pub(crate) fn a_resumed_session_gets_what_waited(clients: &mut Clients<'_>) {
         // The subscription goes on, and everything was acknowledged.
         clients.publish("publisher", "a/c", "live", qos);
         clients.expect("away", [&format!("a/c live q{qos}")]);
+        clients.settle("away");
     }
     clients.cut("away");
     let answer = clients.connect(clients.lasting("away"));

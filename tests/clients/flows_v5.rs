@@ -22,6 +22,7 @@ pub(crate) fn properties_pass_unaltered_and_in_order(clients: &mut Clients<'_>) 
         assert!(properties.arrived_as(&message.properties), "{:?}", message.properties);
     }
     // Those of a message that waited, too: its expiry is what is left.
+    clients.settle("client");
     clients.disconnect("client");
     clients.publish_with(Publish::new("publisher", "a", "y", 1).with(properties.clone()));
     clients.connect(clients.lasting("client"));
@@ -64,10 +65,8 @@ pub(crate) fn a_request_is_answered_at_its_response_topic(clients: &mut Clients<
 pub(crate) fn the_subscription_that_matched_is_told(clients: &mut Clients<'_>) {
     clients.start(["publisher", "client"]);
     for (filter, id) in [("a/+", 7), ("b", 268_435_455)] {
-        clients.subscribe_with(Subscribe {
-            subscription_id: Some(id),
-            ..Subscribe::new("client", filter, 1)
-        });
+        clients
+            .subscribe_with(Subscribe { subscription_id: Some(id), ..Subscribe::new("client", filter, 1) });
     }
     clients.subscribe("client", "c", 1);
     for (topic, ids) in [("a/x", vec![7]), ("b", vec![268_435_455]), ("c", vec![])] {
@@ -95,9 +94,14 @@ pub(crate) fn a_topic_alias_stands_for_its_topic(clients: &mut Clients<'_>) {
     clients.start(["publisher", "client"]);
     clients.subscribe("client", "rooms/#", 1);
     let alias = |number| Properties { topic_alias: Some(number), ..Properties::default() };
-    for (topic, number, payload) in
-        [("rooms/1", 1, "a"), ("rooms/2", 2, "b"), ("", 1, "c"), ("", 2, "d"), ("rooms/3", 1, "e"), ("", 1, "f")]
-    {
+    for (topic, number, payload) in [
+        ("rooms/1", 1, "a"),
+        ("rooms/2", 2, "b"),
+        ("", 1, "c"),
+        ("", 2, "d"),
+        ("rooms/3", 1, "e"),
+        ("", 1, "f"),
+    ] {
         clients.publish_with(Publish::new("publisher", topic, payload, 1).with(alias(number)));
     }
     let expected =
@@ -163,7 +167,8 @@ pub(crate) fn codes_of_pubrecs_are_seen(clients: &mut Clients<'_>) {
 fn check_codes_of_publishes(clients: &mut Clients<'_>, qos: u8) {
     clients.start(["publisher", "client"]);
     clients.subscribe("client", "heard", 2);
-    for (topic, code) in [("heard", 0x00), ("unheard", 0x10), ("$SYS/broker/version", 0x87), ("heard", 0x00)] {
+    for (topic, code) in [("heard", 0x00), ("unheard", 0x10), ("$SYS/broker/version", 0x87), ("heard", 0x00)]
+    {
         let answer = clients.try_publish(Publish::new("publisher", topic, "x", qos));
         assert_eq!(answer.code, Some(code), "{topic}: {answer:?}");
     }

@@ -96,13 +96,7 @@ pub(crate) struct Publish {
 
 impl Publish {
     pub(crate) fn new(client: &str, topic: &str, payload: impl Into<Vec<u8>>, qos: u8) -> Self {
-        Self {
-            client: client.into(),
-            topic: topic.into(),
-            payload: payload.into(),
-            qos,
-            ..Self::default()
-        }
+        Self { client: client.into(), topic: topic.into(), payload: payload.into(), qos, ..Self::default() }
     }
 
     pub(crate) fn retained(self) -> Self {

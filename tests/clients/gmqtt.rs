@@ -4,7 +4,7 @@
 use crate::support::driver::Driver;
 
 flows! {
-    library: Driver::gmqtt(),
+    library: Driver::python("gmqtt", "gmqtt_driver.py"),
     both: [
         a_session_begins_and_goes_on_as_asked,
         only_the_right_password_is_accepted,

@@ -51,16 +51,14 @@ struct Line {
 impl Driver {
     /// paho-mqtt, the Python client.
     pub(crate) fn paho() -> Self {
-        let mut command = Command::new(installed("venv/bin/python"));
-        command.arg(driver_source("paho_driver.py"));
-        Self::start("paho", command)
+        Self::python("paho", "paho_driver.py")
     }
 
-    /// gmqtt, the other Python client, with a protocol implementation of its own.
-    pub(crate) fn gmqtt() -> Self {
+    /// A client in Python, driven by a script of `tests/clients`.
+    pub(crate) fn python(name: &'static str, script: &str) -> Self {
         let mut command = Command::new(installed("venv/bin/python"));
-        command.arg(driver_source("gmqtt_driver.py"));
-        Self::start("gmqtt", command)
+        command.arg(driver_source(script));
+        Self::start(name, command)
     }
 
     /// mqtt.js, the Node.js client.

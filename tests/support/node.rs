@@ -241,14 +241,9 @@ impl Node {
         self.memory("VmRSS:")
     }
 
-    /// The most that it has ever been.
+    /// One of the sizes that Linux tells of a process, in bytes.
     #[track_caller]
-    pub(crate) fn resident_bytes_peak(&self) -> u64 {
-        self.memory("VmHWM:")
-    }
-
-    #[track_caller]
-    fn memory(&self, name: &str) -> u64 {
+    pub(crate) fn memory(&self, name: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the node runs");
         let line = status.lines().find(|line| line.starts_with(name)).expect("a process has a size");
         let kibibytes: u64 = line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("a number");

@@ -1,0 +1,77 @@
+//! The fuzz targets on a stable toolchain: every file of fuzz/corpus, then seeded damages to them. What a long
+//! run finds is added there, so that it stays found (docs/testing.md).
+
+#[path = "../support/chance.rs"]
+mod chance;
+#[path = "../../fuzz/src/lib.rs"]
+pub mod targets;
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use chance::Chance;
+use targets::packets;
+
+/// The same in every run, so that a failure can be repeated.
+const SEED: u64 = 0xF10C;
+
+/// Runs the target over its corpus and over so many damaged inputs.
+fn smoke(name: &str, damages: usize, target: impl Fn(&[u8])) {
+    let run = |input: &[u8], origin: &str| {
+        if catch_unwind(AssertUnwindSafe(|| target(input))).is_err() {
+            let hex: String = input.iter().map(|byte| format!("{byte:02x}")).collect();
+            panic!("target {name}, {origin}, input {hex}");
+        }
+    };
+    let seeds = corpus(name);
+    assert!(!seeds.is_empty(), "fuzz/corpus/{name} has files");
+    for (file, input) in &seeds {
+        run(input, file);
+    }
+    let mut chance = Chance::new(SEED);
+    for n in 0..damages {
+        let mut input = seeds[chance.below(seeds.len())].1.clone();
+        match chance.below(8) {
+            // The beginning of one with the end of another.
+            0 | 1 => {
+                let other = &seeds[chance.below(seeds.len())].1;
+                input.truncate(chance.below(input.len() + 1));
+                input.extend_from_slice(&other[chance.below(other.len() + 1)..]);
+            }
+            2 => input.extend(chance.bytes(32)),
+            _ => {}
+        }
+        chance.damage(&mut input);
+        run(&input, &format!("damage {n} of seed {SEED:#x}"));
+    }
+}
+
+/// Names and contents, in the order of the names.
+fn corpus(name: &str) -> Vec<(String, Vec<u8>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name);
+    let mut files: Vec<_> = fs::read_dir(&folder)
+        .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+        .map(|entry| entry.expect("the folder is readable").path())
+        .collect();
+    files.sort();
+    files
+        .iter()
+        .map(|file| (file.display().to_string(), fs::read(file).expect("the file is readable")))
+        .collect()
+}
+
+#[test]
+fn packets_of_3_1_are_decoded_or_refused() {
+    smoke("codec_v31", 20_000, packets::v31);
+}
+
+#[test]
+fn packets_of_3_1_1_are_decoded_or_refused() {
+    smoke("codec_v311", 20_000, packets::v311);
+}
+
+#[test]
+fn packets_of_5_are_decoded_or_refused() {
+    smoke("codec_v5", 20_000, packets::v5);
+}

@@ -7,6 +7,7 @@ mod connection;
 mod conversation;
 mod password_checks;
 mod settings;
+mod socket;
 mod wheel;
 
 use std::io;
@@ -19,11 +20,12 @@ use parking_lot::Mutex;
 use tracing::{info, warn};
 
 pub use settings::{Listener, Settings};
+pub use socket::Socket;
 
 use crate::broker::Broker;
 use crate::metrics::Metrics;
 use crate::net::backoff::Backoff;
-use crate::net::{TcpListener, TcpStream, clock};
+use crate::net::{TcpListener, clock};
 use crate::tasks::Tasks;
 use connection::Connection;
 use conversation::Conversation;
@@ -47,7 +49,7 @@ pub struct Server {
 }
 
 /// What all connections share.
-struct Shared {
+pub struct Shared {
     broker: Arc<Broker>,
     metrics: Arc<Metrics>,
     tasks: Tasks,
@@ -87,7 +89,18 @@ impl Server {
     /// Starts to accept. The tasks end when `tasks` are asked to stop; connections end when the broker closes
     /// them.
     pub fn start(self, broker: Arc<Broker>, metrics: Arc<Metrics>, tasks: &Tasks) {
-        let shared = Arc::new(Shared {
+        let shared = Shared::start(broker, metrics, tasks);
+        for (socket, listener) in self.listeners {
+            tasks.spawn_essential("listener", accept(socket, Door::new(Arc::clone(&shared), listener)));
+        }
+    }
+}
+
+impl Shared {
+    /// Begins to watch connections for their silence, until `tasks` are asked to stop.
+    #[must_use]
+    pub fn start(broker: Arc<Broker>, metrics: Arc<Metrics>, tasks: &Tasks) -> Arc<Self> {
+        let shared = Arc::new(Self {
             broker,
             metrics,
             tasks: tasks.clone(),
@@ -95,14 +108,10 @@ impl Server {
             started: clock::now(),
             silent: Mutex::new(Wheel::new()),
         });
-        for (socket, listener) in self.listeners {
-            tasks.spawn_essential("listener", accept(Arc::clone(&shared), socket, listener));
-        }
-        tasks.spawn_essential("silence", watch_silence(shared));
+        tasks.spawn_essential("silence", watch_silence(Arc::clone(&shared)));
+        shared
     }
-}
 
-impl Shared {
     /// Milliseconds of the server's clock.
     fn ms(&self, now: Instant) -> u64 {
         now.saturating_duration_since(self.started).as_millis() as u64
@@ -120,10 +129,9 @@ impl Shared {
     }
 }
 
-async fn accept(shared: Arc<Shared>, socket: TcpListener, listener: Listener) {
-    info!(bind = %listener.bind, "listening for MQTT");
-    let stopping = shared.tasks.stopping().clone();
-    let open = Arc::new(AtomicUsize::new(0));
+async fn accept(socket: TcpListener, door: Door) {
+    info!(bind = %door.listener.bind, "listening for MQTT");
+    let stopping = door.shared.tasks.stopping().clone();
     let mut backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1), 0);
     loop {
         let accepted = tokio::select! {
@@ -133,37 +141,56 @@ async fn accept(shared: Arc<Shared>, socket: TcpListener, listener: Listener) {
         match accepted {
             Ok((stream, _)) => {
                 backoff.reset();
-                welcome(&shared, &listener, &open, stream);
+                // Our writes are gathered already; waiting for more would only delay them. Fails when the
+                // connection was reset before it was accepted.
+                if stream.set_nodelay(true).is_ok() {
+                    door.welcome(Box::new(stream));
+                }
             }
             Err(error) => {
                 // Out of descriptors or memory: those that are connected go on, new ones wait.
                 warn!(%error, "cannot accept a connection");
-                shared.count_refused("accept_error");
+                door.shared.count_refused("accept_error");
                 tokio::time::sleep(backoff.next_pause()).await;
             }
         }
     }
 }
 
-fn welcome(shared: &Arc<Shared>, listener: &Listener, open: &Arc<AtomicUsize>, stream: TcpStream) {
-    if open.load(Ordering::Relaxed) >= listener.connections_max {
-        shared.count_refused("connections_max");
-        return;
+/// Where the connections of one listener come in, with the listener's limits. Whatever carries their bytes comes
+/// through here.
+pub struct Door {
+    shared: Arc<Shared>,
+    listener: Listener,
+    /// Connections that are open.
+    open: Arc<AtomicUsize>,
+}
+
+impl Door {
+    /// Nobody has come in yet.
+    #[must_use]
+    pub fn new(shared: Arc<Shared>, listener: Listener) -> Self {
+        Self { shared, listener, open: Arc::new(AtomicUsize::new(0)) }
     }
-    // Our writes are gathered already; waiting for more would only delay them.
-    if stream.set_nodelay(true).is_err() {
-        return; // Reset before it was accepted.
+
+    /// Begins the conversation with a new client, as a task, or closes the connection when there are too many.
+    pub fn welcome(&self, socket: Box<dyn Socket>) {
+        let shared = &self.shared;
+        if self.open.load(Ordering::Relaxed) >= self.listener.connections_max {
+            shared.count_refused("connections_max");
+            return;
+        }
+        let place = Place::take(&self.open);
+        let silence_max = u32::try_from(self.listener.connect_timeout.as_millis()).unwrap_or(u32::MAX);
+        let now_ms = shared.ms(clock::now());
+        let connection = Arc::new(Connection::new(socket, Arc::clone(&shared.metrics), now_ms, silence_max));
+        shared.watch(&connection);
+        let conversation = Conversation::new(Arc::clone(shared), connection);
+        shared.tasks.spawn("connection", async move {
+            conversation.run().await;
+            drop(place);
+        });
     }
-    let place = Place::take(open);
-    let silence_max = u32::try_from(listener.connect_timeout.as_millis()).unwrap_or(u32::MAX);
-    let connection =
-        Arc::new(Connection::new(stream, Arc::clone(&shared.metrics), shared.ms(clock::now()), silence_max));
-    shared.watch(&connection);
-    let conversation = Conversation::new(Arc::clone(shared), connection);
-    shared.tasks.spawn("connection", async move {
-        conversation.run().await;
-        drop(place);
-    });
 }
 
 /// One of a listener's places for connections.

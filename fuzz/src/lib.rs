@@ -2,3 +2,4 @@
 //! runs it over the corpus; see docs/testing.md.
 
 pub mod packets;
+pub mod topics;

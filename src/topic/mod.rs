@@ -9,6 +9,8 @@
 
 mod filter;
 mod filter_index;
+#[cfg(test)]
+mod naive;
 mod name;
 #[cfg(test)]
 mod oracle;

@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use chance::Chance;
-use targets::packets;
+use targets::{packets, topics};
 
 /// The same in every run, so that a failure can be repeated.
 const SEED: u64 = 0xF10C;
@@ -74,4 +74,9 @@ fn packets_of_3_1_1_are_decoded_or_refused() {
 #[test]
 fn packets_of_5_are_decoded_or_refused() {
     smoke("codec_v5", 20_000, packets::v5);
+}
+
+#[test]
+fn topics_are_found_as_the_standard_says() {
+    smoke("topics", 10_000, topics::check);
 }

@@ -2,4 +2,5 @@
 //! runs it over the corpus; see docs/testing.md.
 
 pub mod packets;
+pub mod session;
 pub mod topics;

@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use chance::Chance;
-use targets::{packets, topics};
+use targets::{packets, session, topics};
 
 /// The same in every run, so that a failure can be repeated.
 const SEED: u64 = 0xF10C;
@@ -79,4 +79,9 @@ fn packets_of_5_are_decoded_or_refused() {
 #[test]
 fn topics_are_found_as_the_standard_says() {
     smoke("topics", 10_000, topics::check);
+}
+
+#[test]
+fn a_session_keeps_its_promises() {
+    smoke("session", 10_000, session::check);
 }

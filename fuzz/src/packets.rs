@@ -39,7 +39,7 @@ fn check(version: ProtocolVersion, input: &[u8]) {
 }
 
 /// A packet of this body.
-fn framed(first_byte: u8, body: &[u8]) -> Vec<u8> {
+pub(crate) fn framed(first_byte: u8, body: &[u8]) -> Vec<u8> {
     let mut frame = vec![first_byte];
     let mut len = body.len();
     while len > 0x7F {

@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use chance::Chance;
-use targets::{packets, session, topics};
+use targets::{connection, packets, session, topics};
 
 /// The same in every run, so that a failure can be repeated.
 const SEED: u64 = 0xF10C;
@@ -84,4 +84,9 @@ fn topics_are_found_as_the_standard_says() {
 #[test]
 fn a_session_keeps_its_promises() {
     smoke("session", 10_000, session::check);
+}
+
+#[test]
+fn a_bystander_is_left_in_peace() {
+    smoke("connection", 3_000, connection::check);
 }

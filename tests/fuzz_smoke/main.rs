@@ -6,9 +6,11 @@ mod chance;
 #[path = "../../fuzz/src/lib.rs"]
 pub mod targets;
 
-use std::fs;
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::Once;
+use std::{fs, panic};
 
 use chance::Chance;
 use targets::{connection, packets, session, topics};
@@ -16,10 +18,28 @@ use targets::{connection, packets, session, topics};
 /// The same in every run, so that a failure can be repeated.
 const SEED: u64 = 0xF10C;
 
+thread_local! {
+    /// Whether something panicked here, even if somebody caught it, as the node's tasks do.
+    static HAS_PANICKED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Notes panics from now on.
+fn watch_panics() {
+    static WATCH: Once = Once::new();
+    WATCH.call_once(|| {
+        let usual = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            HAS_PANICKED.set(true);
+            usual(info);
+        }));
+    });
+}
+
 /// Runs the target over its corpus and over so many damaged inputs.
 fn smoke(name: &str, damages: usize, target: impl Fn(&[u8])) {
+    watch_panics();
     let run = |input: &[u8], origin: &str| {
-        if catch_unwind(AssertUnwindSafe(|| target(input))).is_err() {
+        if catch_unwind(AssertUnwindSafe(|| target(input))).is_err() || HAS_PANICKED.get() {
             let hex: String = input.iter().map(|byte| format!("{byte:02x}")).collect();
             panic!("target {name}, {origin}, input {hex}");
         }

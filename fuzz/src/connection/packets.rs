@@ -30,7 +30,7 @@ pub(super) fn connect(choices: &mut Unstructured<'_>) -> Result<Vec<u8>> {
     let flags: u8 = choices.arbitrary()?;
     let is_set = |bit: u8| flags & 1 << bit != 0;
     let will = Will {
-        topic: *choices.choose(TOPICS)?,
+        topic: choices.choose(TOPICS)?,
         payload: b"will",
         qos: qos(choices)?,
         retain: is_set(0),

@@ -19,9 +19,9 @@ pub(super) struct App {
 /// An acknowledgement that the client owes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Owed {
-    PubAck(PacketId),
-    PubRec(PacketId),
-    PubComp(PacketId),
+    Acknowledged(PacketId),
+    Received(PacketId),
+    Complete(PacketId),
 }
 
 impl App {
@@ -32,7 +32,7 @@ impl App {
             Packet::Publish(publish) => self.on_publish(publish),
             Packet::PubRel(pubrel) => {
                 self.received.remove(&pubrel.packet_id);
-                self.owed.push(Owed::PubComp(pubrel.packet_id));
+                self.owed.push(Owed::Complete(pubrel.packet_id));
             }
             _ => {}
         }
@@ -41,10 +41,10 @@ impl App {
     fn on_publish(&mut self, publish: &Publish<'_>) {
         let Some(id) = publish.packet_id else { return };
         if publish.qos == Qos::AtLeastOnce {
-            self.owed.push(Owed::PubAck(id));
+            self.owed.push(Owed::Acknowledged(id));
             return;
         }
-        self.owed.push(Owed::PubRec(id));
+        self.owed.push(Owed::Received(id));
         if self.received.insert(id) {
             let number = number(publish);
             assert!(self.passed.insert(number), "message {number} arrives twice at QoS 2");

@@ -56,7 +56,7 @@ pub(super) fn publish<'a>(choices: &mut Unstructured<'a>) -> Result<Packet<'a>> 
         dup: qos != Qos::AtMostOnce && choices.arbitrary()?,
         qos,
         retain: choices.ratio(1, 4)?,
-        topic: *choices.choose(&topics)?,
+        topic: choices.choose(&topics)?,
         packet_id,
         properties: PublishProperties {
             payload_format: choices.ratio(1, 4)?.then_some(PayloadFormat::Utf8),

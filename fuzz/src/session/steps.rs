@@ -150,9 +150,9 @@ impl World {
         let reason = if is_refused { ReasonCode::QuotaExceeded } else { ReasonCode::Success };
         let (reason_string, user) = (None, UserProperties::default());
         let packet = match owed {
-            Owed::PubAck(packet_id) => Packet::PubAck(PubAck { packet_id, reason, reason_string, user }),
-            Owed::PubRec(packet_id) => Packet::PubRec(PubRec { packet_id, reason, reason_string, user }),
-            Owed::PubComp(packet_id) => {
+            Owed::Acknowledged(packet_id) => Packet::PubAck(PubAck { packet_id, reason, reason_string, user }),
+            Owed::Received(packet_id) => Packet::PubRec(PubRec { packet_id, reason, reason_string, user }),
+            Owed::Complete(packet_id) => {
                 Packet::PubComp(PubComp { packet_id, reason: ReasonCode::Success, reason_string, user })
             }
         };
@@ -181,7 +181,7 @@ impl World {
 
     /// Another member of the shared subscription gets what waits.
     fn take_waiting(&mut self, choices: &mut Unstructured<'_>) -> Result<()> {
-        let share = SubscriptionFilter::parse(*choices.choose(&["$share/g/a", "$share/h/a"])?);
+        let share = SubscriptionFilter::parse(choices.choose(&["$share/g/a", "$share/h/a"])?);
         let Some(session) = &mut self.session else { return Ok(()) };
         let load = session.load();
         let taken = session.take_waiting(&share.expect("a filter")).len();

@@ -10,6 +10,8 @@
 mod automatic;
 mod filter;
 mod filter_index;
+#[cfg(test)]
+mod naive;
 mod name;
 #[cfg(test)]
 mod oracle;

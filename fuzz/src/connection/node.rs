@@ -90,7 +90,7 @@ impl Node {
     pub(super) async fn settle(&self) {
         for _ in 0..ROUNDS_MAX {
             let before = self.activity.load(Ordering::Relaxed);
-            for _ in 0..4 {
+            for _ in 0..2 {
                 tokio::task::yield_now().await;
             }
             if self.pipes.lock().iter().any(|pipe| pipe.is_left_alone()) {

@@ -46,7 +46,7 @@ fn the_limits_of_one_listener_are_the_keys_of_all() {
         check(&text, &format!("node.toml:4: listener.0.mqtt.{expected}"));
     };
     check_limits("max_inflght = 5", "max_inflght: unknown key, did you mean \"max_inflight\"?");
-    check_limits("max_messages = 5", "max_messages: unknown key, did you mean \"retained.max_messages\"?");
+    check_limits("max_payload = 5", "max_payload: unknown key, did you mean \"retained.max_payload\"?");
     check_limits("max_inflight = 0", "max_inflight: 0 is out of range: from 1 to 65535");
     check_limits("max_inflight = true", "max_inflight: expected a whole number, found a boolean");
     let section = "listener.0.mqtt: expected a section, found an integer";

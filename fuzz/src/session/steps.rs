@@ -150,7 +150,9 @@ impl World {
         let reason = if is_refused { ReasonCode::QuotaExceeded } else { ReasonCode::Success };
         let (reason_string, user) = (None, UserProperties::default());
         let packet = match owed {
-            Owed::Acknowledged(packet_id) => Packet::PubAck(PubAck { packet_id, reason, reason_string, user }),
+            Owed::Acknowledged(packet_id) => {
+                Packet::PubAck(PubAck { packet_id, reason, reason_string, user })
+            }
             Owed::Received(packet_id) => Packet::PubRec(PubRec { packet_id, reason, reason_string, user }),
             Owed::Complete(packet_id) => {
                 Packet::PubComp(PubComp { packet_id, reason: ReasonCode::Success, reason_string, user })
@@ -173,6 +175,7 @@ impl World {
             self.read();
             if let Some(session) = &mut self.session {
                 session.on_drained(self.now, &mut self.outbox);
+                self.check_progress();
             }
             self.look();
         }

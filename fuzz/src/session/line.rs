@@ -39,8 +39,10 @@ struct Inflight {
     number: u32,
     qos: Qos,
     released: bool,
-    /// On the present connection.
+    /// As PUBLISH, on the present connection.
     sent: bool,
+    /// As whatever is due, on the present connection.
+    seen: bool,
 }
 
 /// The number of a message is the beginning of its payload.
@@ -60,12 +62,22 @@ impl Line {
 
     pub(super) fn on_closed(&mut self) {
         self.limits = None;
-        self.inflight.values_mut().for_each(|entry| entry.sent = false);
+        for entry in self.inflight.values_mut() {
+            (entry.sent, entry.seen) = (false, false);
+        }
     }
 
     /// Messages that are unacknowledged.
     pub(super) fn inflight(&self) -> usize {
         self.inflight.len()
+    }
+
+    /// Whether the window has room on this connection, and how many wait to be sent again in it.
+    pub(super) fn room_and_unsent(&self) -> (bool, usize) {
+        let Some(limits) = &self.limits else { return (false, 0) };
+        let seen = self.inflight.values().filter(|entry| entry.seen).count();
+        let max = limits.receive_maximum.min(limits.inflight_max);
+        (seen < usize::from(max), self.inflight.len() - seen)
     }
 
     pub(super) fn on_written(&mut self, now: Instant, packet: &Packet<'_>, len: usize, messages: &[Given]) {
@@ -83,8 +95,10 @@ impl Line {
         match packet {
             Packet::Publish(publish) => self.on_publish(now, &limits, publish, messages),
             Packet::PubRel(pubrel) => {
-                let entry = self.inflight.get(&pubrel.packet_id);
-                assert!(entry.is_none_or(|entry| entry.released || entry.qos != Qos::ExactlyOnce));
+                if let Some(entry) = self.inflight.get_mut(&pubrel.packet_id) {
+                    assert!(entry.released || entry.qos != Qos::ExactlyOnce, "PUBREL before PUBREC");
+                    entry.seen = true;
+                }
             }
             Packet::Disconnect(_) => {
                 assert_eq!(limits.version, ProtocolVersion::V5);
@@ -125,14 +139,14 @@ impl Line {
             let entry = entry.expect("only what was sent is sent again");
             assert_eq!((entry.number, entry.qos), (number, publish.qos));
             assert!(!entry.released && !entry.sent, "message {number} is sent again");
-            entry.sent = true;
+            (entry.sent, entry.seen) = (true, true);
         } else {
             // Too large for this connection and therefore given up, if it is still noted.
             let is_free = entry.is_none_or(|entry| !entry.sent && limits.packet_size_max != u32::MAX);
             assert!(is_free, "{id:?} is in use");
             assert!(self.newest < Some(number), "message {number} after {:?}", self.newest);
             self.newest = Some(number);
-            let entry = Inflight { number, qos: publish.qos, released: false, sent: true };
+            let entry = Inflight { number, qos: publish.qos, released: false, sent: true, seen: true };
             self.inflight.insert(id, entry);
         }
         self.check_window(limits);

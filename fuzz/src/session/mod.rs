@@ -213,8 +213,22 @@ impl World {
         self.connection =
             Some(Connection { version, has_will, will_delay: Duration::from_secs(u64::from(will_delay)) });
         self.ends_at = None;
+        self.check_progress();
         self.look();
         Ok(())
+    }
+
+    /// The session had its chance to send: what waits has a reason to [MQTT5-4.4.0-1].
+    fn check_progress(&mut self) {
+        let is_full = self.outbox.len() >= self.settings.outbox_bytes_max;
+        let stalled = std::mem::replace(&mut self.stalled, true);
+        self.look();
+        self.stalled = stalled;
+        let (has_room, unsent) = self.line.room_and_unsent();
+        if has_room && !is_full && self.ledger.slack == 0 {
+            let waiting = self.session.as_ref().map_or(0, |session| session.load()) - self.line.inflight();
+            assert_eq!((unsent, waiting), (0, 0), "nothing keeps them");
+        }
     }
 
     /// Follows what the session has written, counts what it has counted, and looks at its bounds.

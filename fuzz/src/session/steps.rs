@@ -175,6 +175,7 @@ impl World {
             self.read();
             if let Some(session) = &mut self.session {
                 session.on_drained(self.now, &mut self.outbox);
+                self.check_progress();
             }
             self.look();
         }

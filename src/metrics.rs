@@ -3,6 +3,8 @@
 //! Names and units are part of the outside contract. Handles are kept as fields, so that counting is one
 //! atomic add; a `Family` is looked up only for labels that come from outside the code.
 
+use std::sync::atomic::AtomicU64;
+
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -33,10 +35,18 @@ pub enum DropReason {
     RetainedFull,
     /// The peer was declared down with the message still unacknowledged.
     PeerDown,
+    /// A rule for rewriting topics has no topic for it.
+    RewriteRefused,
+    /// A client published to a topic that is not its to publish to: it begins with `$`.
+    TopicRefused,
+    /// The limits of the delayed messages left no room.
+    DelayedFull,
+    /// The node stopped with the message in its memory only.
+    NodeStopped,
 }
 
 /// Every reason, for registration and listings.
-pub const DROP_REASONS: [(DropReason, &str); 10] = [
+pub const DROP_REASONS: [(DropReason, &str); 14] = [
     (DropReason::QueueFull, "queue_full"),
     (DropReason::OutboxFull, "outbox_full"),
     (DropReason::PacketTooLarge, "packet_too_large"),
@@ -47,6 +57,10 @@ pub const DROP_REASONS: [(DropReason, &str); 10] = [
     (DropReason::PeerMalformed, "peer_malformed"),
     (DropReason::RetainedFull, "retained_full"),
     (DropReason::PeerDown, "peer_down"),
+    (DropReason::RewriteRefused, "rewrite_refused"),
+    (DropReason::TopicRefused, "topic_refused"),
+    (DropReason::DelayedFull, "delayed_full"),
+    (DropReason::NodeStopped, "node_stopped"),
 ];
 
 /// `{reason="…"}`.
@@ -92,8 +106,17 @@ pub struct Metrics {
     pub bytes_received: Counter,
     /// Bytes written to clients.
     pub bytes_sent: Counter,
+    /// Pauses of clients that sent more than they may, by the rate that they had reached.
+    pub throttled: Family<ReasonLabel, Counter>,
+    /// How long these pauses were, for all clients together.
+    pub throttled_seconds: Counter<f64, AtomicU64>,
+    /// Topic Filters that the node's own rules made of what a client asked for, or made for it, and that it could
+    /// not have, by the kind of rule.
+    pub filters_refused: Family<ReasonLabel, Counter>,
     /// Retained messages stored on this node.
     pub retained: Gauge,
+    /// Messages on this node that wait for their time.
+    pub delayed: Gauge,
     /// PUBLISH packets accepted from clients of this node.
     pub messages_received: Counter,
     /// Message copies handed to clients of this node.
@@ -133,7 +156,11 @@ impl Metrics {
             routes: Gauge::default(),
             bytes_received: Counter::default(),
             bytes_sent: Counter::default(),
+            throttled: Family::default(),
+            throttled_seconds: Counter::default(),
+            filters_refused: Family::default(),
             retained: Gauge::default(),
+            delayed: Gauge::default(),
             messages_received: Counter::default(),
             messages_delivered: Counter::default(),
             messages_forwarded: Counter::default(),
@@ -172,7 +199,23 @@ impl Metrics {
         registry.register("routes", "Entries of the replicated route table", self.routes.clone());
         registry.register("bytes_received", "Bytes read from clients", self.bytes_received.clone());
         registry.register("bytes_sent", "Bytes written to clients", self.bytes_sent.clone());
+        registry.register(
+            "throttled",
+            "Pauses of clients that sent more than they may",
+            self.throttled.clone(),
+        );
+        registry.register(
+            "throttled_seconds",
+            "How long clients were held back because they sent more than they may",
+            self.throttled_seconds.clone(),
+        );
+        registry.register(
+            "filters_refused",
+            "Topic Filters of the node's own rules that a client could not have",
+            self.filters_refused.clone(),
+        );
         registry.register("retained", "Retained messages on this node", self.retained.clone());
+        registry.register("delayed", "Messages that wait for their time", self.delayed.clone());
         registry.register(
             "messages_received",
             "PUBLISH packets accepted from clients",

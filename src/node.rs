@@ -18,7 +18,7 @@ use crate::session;
 use crate::storage::{DataDir, DataDirError, Incarnation};
 use crate::tasks::Tasks;
 
-/// How often the broker looks for Wills and sessions that are due.
+/// How often the broker looks for Wills, sessions and delayed messages that are due.
 const BROKER_TICK: Duration = Duration::from_millis(200);
 /// How long a stopping node waits for its links and tasks.
 const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -71,7 +71,8 @@ impl Node {
         let tasks = Tasks::new();
         let metrics = Arc::new(Metrics::new());
 
-        let server = Server::bind(config.server).await?;
+        let (listeners, session) = offered(config.server, config.session, config.cluster.is_none());
+        let server = Server::bind(listeners, session).await?;
         let http = http::Server::bind(&config.http).await?;
         let cluster = match config.cluster {
             Some(settings) => {
@@ -79,21 +80,8 @@ impl Node {
             }
             None => None,
         };
-        // Retained messages and shared subscriptions know only their own node; offering them in a cluster would be
-        // half a promise.
-        let is_alone = cluster.is_none();
-        let session = session::Settings {
-            retain_available: config.session.retain_available && is_alone,
-            shared_available: config.session.shared_available && is_alone,
-            ..config.session
-        };
-        let broker = Arc::new(Broker::new(
-            config.broker,
-            session,
-            authenticator,
-            Arc::clone(&metrics),
-            cluster.clone(),
-        ));
+        let broker =
+            Arc::new(Broker::new(config.broker, authenticator, Arc::clone(&metrics), cluster.clone()));
 
         if let Some(cluster) = &cluster {
             cluster.start(Arc::clone(&broker) as Arc<dyn Inbound>);
@@ -145,6 +133,24 @@ impl Node {
     }
 }
 
+/// What clients are offered through any listener. Retained messages, shared and exclusive subscriptions know only
+/// their own node; offering them in a cluster would be half a promise.
+fn offered(
+    mut listeners: server::Settings,
+    mut session: session::Settings,
+    is_alone: bool,
+) -> (server::Settings, session::Settings) {
+    if !is_alone {
+        let own = listeners.listeners.iter_mut().filter_map(|listener| listener.session.as_mut());
+        for settings in own.chain([&mut session]) {
+            settings.retain_available = false;
+            settings.shared_available = false;
+            settings.exclusive_available = false;
+        }
+    }
+    (listeners, session)
+}
+
 /// A node without a data directory is a new one at every start.
 fn identity(data_dir: Option<&DataDir>, name: &str) -> Result<Identity, DataDirError> {
     let (random, unix_ms) = (rand::random(), clock::unix_ms());
@@ -158,8 +164,37 @@ fn identity(data_dir: Option<&DataDir>, name: &str) -> Result<Identity, DataDirE
 async fn tick(broker: Arc<Broker>, tasks: Tasks) {
     loop {
         tokio::select! {
-            () = tokio::time::sleep(BROKER_TICK) => broker.on_tick(clock::now()),
+            () = tokio::time::sleep(BROKER_TICK) => {
+                while broker.on_tick(clock::now()) {
+                    tokio::task::yield_now().await; // Others have their turn in between.
+                }
+            }
             () = tasks.stopping().cancelled() => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Section 3.2.2.3 of MQTT 5: no listener of a member announces what its cluster does not do.
+    #[test]
+    fn in_a_cluster_no_listener_offers_what_only_one_node_can_do() {
+        let mut own = server::Listener::new(([127, 0, 0, 1], 0).into());
+        own.session = Some(session::Settings { inflight_max: 7, ..session::Settings::default() });
+        let plain = server::Listener { session: None, ..own.clone() };
+        for is_alone in [true, false] {
+            let listeners = server::Settings { listeners: vec![plain.clone(), own.clone()] };
+            let (listeners, all) = offered(listeners, session::Settings::default(), is_alone);
+            let [None, Some(own)] = [0, 1].map(|n| listeners.listeners[n].session.as_ref()) else {
+                panic!("limits came or went: {listeners:?}");
+            };
+            assert_eq!(own.inflight_max, 7);
+            for settings in [own, &all] {
+                assert_eq!(settings.retain_available, is_alone);
+                assert_eq!(settings.shared_available, is_alone);
+            }
         }
     }
 }

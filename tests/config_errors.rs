@@ -40,6 +40,39 @@ fn an_unknown_key_comes_with_the_nearest_name() {
 }
 
 #[test]
+fn the_limits_of_one_listener_are_the_keys_of_all() {
+    let check_limits = |lines: &str, expected: &str| {
+        let text = format!("[[listener]]\nbind = \"127.0.0.1:1883\"\n[listener.mqtt]\n{lines}");
+        check(&text, &format!("node.toml:4: listener.0.mqtt.{expected}"));
+    };
+    check_limits("max_inflght = 5", "max_inflght: unknown key, did you mean \"max_inflight\"?");
+    check_limits("max_payload = 5", "max_payload: unknown key, did you mean \"retained.max_payload\"?");
+    check_limits("max_inflight = 0", "max_inflight: 0 is out of range: from 1 to 65535");
+    check_limits("max_inflight = true", "max_inflight: expected a whole number, found a boolean");
+    let section = "listener.0.mqtt: expected a section, found an integer";
+    check("[[listener]]\nmqtt = 5", &format!("node.toml:2: {section}"));
+    check("[[listener]]\n[listener.mqt]", "node.toml:2: listener.0.mqt: unknown key, did you mean \"mqtt\"?");
+    check(
+        "[[listener]]\nmax_inflight = 5",
+        "node.toml:2: listener.0.max_inflight: unknown key, did you mean \"mqtt.max_inflight\"?",
+    );
+    let variable = |name, value, problem: &str| {
+        check_environment("", &[(name, value)], &format!("{name}: {problem}"));
+    };
+    variable("FLOCKMQ__LISTENER__0__MQTT", "5", section);
+    variable(
+        "FLOCKMQ__LISTENER__0__MQTT__MAX_QOS",
+        "3",
+        "listener.0.mqtt.max_qos: 3 is out of range: from 0 to 2",
+    );
+    variable(
+        "FLOCKMQ__LISTENER__0__MQTT__MAX_QS",
+        "3",
+        "listener.0.mqtt.max_qs: unknown key, did you mean \"max_qos\"?",
+    );
+}
+
+#[test]
 fn a_key_in_the_wrong_section_is_shown_the_right_one() {
     check(
         "[mqtt]\nallow_anonymous = true",
@@ -315,4 +348,81 @@ fn a_wrong_flag_is_named() {
 fn a_file_that_is_not_there_is_named() {
     let error = load(Some("/nowhere/node.toml".as_ref()), [], &Overrides::default()).unwrap_err();
     assert_eq!(error.to_string(), "/nowhere/node.toml: cannot read: No such file or directory (os error 2)");
+}
+
+/// The key and the line that are wrong, not only the section.
+#[test]
+fn a_rule_that_cannot_work_is_named_with_the_key_and_the_reason() {
+    let rule = |key: &str, text: &str| {
+        let mut keys = [("source", "a/#"), ("pattern", "a/(.*)"), ("target", "b/$1")];
+        keys.iter_mut().filter(|(name, _)| *name == key).for_each(|(_, value)| *value = text);
+        let lines = keys.map(|(key, value)| format!("{key} = '{value}'\n"));
+        format!("[[rewrite]]\n{}", lines.concat())
+    };
+    load_with(&rule("", ""), &[], &Overrides::default()).expect("unchanged it is right");
+    check(
+        &rule("source", "a/#/b"),
+        "node.toml:2: rewrite.0.source: # fills a level of its own, the last one",
+    );
+    check(
+        &rule("pattern", "a/(.*"),
+        "node.toml:3: rewrite.0.pattern: not a regular expression: unclosed group",
+    );
+    check(
+        &rule("target", "b/$2"),
+        "node.toml:4: rewrite.0.target: nothing is called \"2\" here: ${clientid} and ${username} are, and groups \
+         of a pattern",
+    );
+    check(
+        &rule("target", "b/#"),
+        "node.toml:4: rewrite.0.target: a message could not be published to it: a Topic Name does not hold the \
+         wildcards + and #",
+    );
+    check(
+        &format!("{}[[rewrite]]\n\nsource = 'a'\npattern = 'a'", rule("", "")),
+        "node.toml:5: rewrite.1.target: has to be set",
+    );
+    check(
+        &format!("{}action = 'both'", rule("", "")),
+        "node.toml:5: rewrite.0.action: expected \"all\" or \"publish\" or \"subscribe\", found \"both\"",
+    );
+    check(
+        &format!("{}tarket = 'b'", rule("", "")),
+        "node.toml:5: rewrite.0.tarket: unknown key, did you mean \"target\"?",
+    );
+    check_environment(
+        "",
+        &[("FLOCKMQ__REWRITE__0__SOURCE", "a")],
+        "FLOCKMQ__REWRITE__0__SOURCE: rewrite.0.pattern: has to be set",
+    );
+    let many = rule("", "").repeat(257);
+    check(&many, "node.toml:1026: rewrite.256.source: there are 256 rules already");
+}
+
+#[test]
+fn an_automatic_subscription_that_nobody_could_have_is_named_with_the_key_and_the_reason() {
+    check("[[auto_subscribe]]\nqos = 1", "node.toml:1: auto_subscribe.0.filter: has to be set");
+    check(
+        "[[auto_subscribe]]\nfilter = 'a/${name}'",
+        "node.toml:2: auto_subscribe.0.filter: nothing is called \"name\" here: ${clientid} and ${username} are, \
+         and groups of a pattern",
+    );
+    check(
+        "[[auto_subscribe]]\nfilter = '$share//a'",
+        "node.toml:2: auto_subscribe.0.filter: a Share Name has at least one character",
+    );
+    check(
+        "[[auto_subscribe]]\nfilter = '$share/g/a'\nno_local = true",
+        "node.toml:3: auto_subscribe.0.no_local: a shared subscription has no such option",
+    );
+    check(
+        "[[auto_subscribe]]\nfilter = 'a'\nqos = 3",
+        "node.toml:3: auto_subscribe.0.qos: 3 is out of range: from 0 to 2",
+    );
+    check(
+        "[[auto_subscribe]]\nfilter = 'a'\nretain_handling = -1",
+        "node.toml:3: auto_subscribe.0.retain_handling: -1 is out of range: from 0 to 2",
+    );
+    let many = "[[auto_subscribe]]\nfilter = 'a'\n".repeat(65);
+    check(&many, "node.toml:130: auto_subscribe.64.filter: there are 64 of them already");
 }

@@ -84,9 +84,47 @@ fn the_described_defaults_are_those_of_the_code() {
     assert_eq!(format!("{described:#?}"), format!("{defaults:#?}"));
 }
 
+/// Sections that are there only where they stand, with keys that need each other.
+const WHOLE_SECTIONS: [&str; 2] = ["[[rewrite]]", "[[auto_subscribe]]"];
+
+#[test]
+fn sections_that_can_be_added_are_right_as_a_whole() {
+    for header in WHOLE_SECTIONS {
+        let lines = |entries: &[Entry]| {
+            let lines = entries.iter().filter(|entry| entry.header == header);
+            lines.map(|entry| format!("{}\n", entry.line)).collect::<String>()
+        };
+        let whole = lines(&entries());
+        let config = load_text(&format!("{header}\n{whole}"));
+        assert_ne!(format!("{config:#?}"), format!("{:#?}", load_text("")), "{header} changes something");
+        // Keys that may be missing show what they are then.
+        let needed: Vec<Entry> =
+            entries().into_iter().filter(|entry| is_needed(header, &entry.line)).collect();
+        let shortest = load_text(&format!("{header}\n{}", lines(&needed)));
+        assert_eq!(format!("{config:#?}"), format!("{shortest:#?}"));
+    }
+}
+
+/// Whether the section cannot do without the key of this line.
+fn is_needed(header: &str, line: &str) -> bool {
+    let keys: &[&str] = if header == "[[rewrite]]" { &["source", "pattern", "target"] } else { &["filter"] };
+    keys.iter().any(|key| line.starts_with(&format!("{key} =")))
+}
+
+/// `[listener.mqtt]` takes exactly the keys of `[mqtt]`; its own description says no more.
+#[test]
+fn every_limit_of_a_session_can_be_set_for_one_listener() {
+    let lines: Vec<String> =
+        entries().into_iter().filter(|entry| entry.section == "mqtt").map(|entry| entry.line).collect();
+    assert!(lines.len() > 20, "{lines:?}");
+    let config = load_text(&format!("[[listener]]\n[listener.mqtt]\n{}\n", lines.join("\n")));
+    assert_eq!(config.server.listeners[0].session, Some(config.session));
+}
+
 #[test]
 fn examples_of_keys_without_a_default_are_right() {
-    for entry in entries().iter().filter(|entry| !entry.has_default) {
+    let alone = |entry: &&Entry| !entry.has_default && !WHOLE_SECTIONS.contains(&entry.header.as_str());
+    for entry in entries().iter().filter(alone) {
         let text = format!("{}\n{}\n", entry.header, entry.line);
         if entry.key() == "cluster.secret_file" {
             continue; // Its example is a file that is not there.

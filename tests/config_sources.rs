@@ -90,6 +90,40 @@ fn a_variable_changes_one_key_of_a_listener_of_the_file() {
     );
 }
 
+/// What a listener names is its own, wherever it stands; all else is as for all listeners, wherever that stands.
+#[test]
+fn a_listener_has_limits_of_its_own() {
+    let file = "[mqtt]\nmax_inflight = 5\nmax_qos = 1\nresponse_information = \"all\"\n\
+                [[listener]]\nbind = \"127.0.0.1:1\"\n[listener.mqtt]\nmax_inflight = 6\nmax_queue = 7\n\
+                [[listener]]\nbind = \"127.0.0.1:2\"\nmqtt = { response_information = \"\" }\n\
+                [[listener]]\nbind = \"127.0.0.1:3\"\nmqtt = {}";
+    let limits = |environment: &[(&str, &str)]| {
+        let config = load_from(file, environment, &Overrides::default());
+        let own = config.server.listeners.into_iter().map(|listener| listener.session);
+        own.map(|own| {
+            let limits = own.as_ref().unwrap_or(&config.session);
+            let information = limits.response_information.as_deref().map(str::to_owned);
+            let queue_len_max = (limits.queue_len_max != 100_000).then_some(limits.queue_len_max);
+            (own.is_some(), limits.inflight_max, limits.qos_max as u8, queue_len_max, information)
+        })
+        .collect::<Vec<_>>()
+    };
+    let all = || Some("all".to_owned());
+    assert_eq!(
+        limits(&[]),
+        [(true, 6, 1, Some(7), all()), (true, 5, 1, None, None), (false, 5, 1, None, all())]
+    );
+    assert_eq!(
+        limits(&[
+            ("FLOCKMQ__MQTT__MAX_INFLIGHT", "8"),
+            ("FLOCKMQ__LISTENER__0__MQTT__MAX_QUEUE", "9"),
+            ("FLOCKMQ__LISTENER__1__MQTT__MAX_QOS", "2"),
+            ("FLOCKMQ__LISTENER__2__MQTT", "{ max_queue = 1 }"),
+        ]),
+        [(true, 6, 1, Some(9), all()), (true, 8, 2, None, None), (true, 8, 1, Some(1), all())]
+    );
+}
+
 #[test]
 fn listeners_on_the_command_line_replace_all_others() {
     let file = "[[listener]]\nbind = \"127.0.0.1:1\"\n[[listener]]\nbind = \"127.0.0.1:2\"";

@@ -21,8 +21,10 @@ fn the_limits_are_documented_with_their_defaults() {
     let mut section = String::new();
     let mut seen = 0;
     for line in described.lines() {
-        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            section = name.to_owned();
+        // Sections that are not there by themselves are commented out.
+        let header = line.strip_prefix('#').unwrap_or(line);
+        if header.starts_with('[') && header.ends_with(']') {
+            section = header.trim_matches(['[', ']']).to_owned();
         }
         let Some((key, default)) = line.strip_prefix('#').and_then(|rest| rest.split_once(" = ")) else {
             continue;

@@ -7,7 +7,7 @@ use super::client::{Client, Generation};
 use super::{Broker, Gone};
 use crate::auth::{Denied, Exchange, PasswordCheck, Presented, Proof, Step, UserName};
 use crate::codec::{Auth, Connect, ReasonCode, UserProperties};
-use crate::session::Negotiated;
+use crate::session::{Negotiated, Settings};
 
 /// How far a CONNECT has come that was not refused.
 pub enum Admission {
@@ -27,11 +27,17 @@ pub struct Candidate {
 }
 
 impl Broker {
-    /// Begins to decide on a CONNECT. `random` names a client that came without a Client Identifier.
+    /// Begins to decide on a CONNECT. `settings` are the limits of the listener that it came through; `random` names
+    /// a client that came without a Client Identifier.
     ///
     /// # Errors
     /// The reason code of the CONNACK that refuses it.
-    pub fn admit(&self, connect: &Connect<'_>, random: u128) -> Result<Admission, ReasonCode> {
+    pub fn admit(
+        &self,
+        connect: &Connect<'_>,
+        settings: &Arc<Settings>,
+        random: u128,
+    ) -> Result<Admission, ReasonCode> {
         let properties = &connect.properties;
         let presented = Presented {
             user_name: connect.user_name,
@@ -44,14 +50,14 @@ impl Broker {
             Denied::UnknownMethod => ReasonCode::BadAuthenticationMethod, // [MQTT5-4.12.0-1]
         })?;
         // Before the proof, which costs more.
-        let negotiated = self.negotiate(connect, random)?;
+        let negotiated = self.negotiate(connect, settings, random)?;
         match proof {
-            Proof::Anonymous => Ok(Admission::Granted(Box::new(negotiated))),
+            Proof::Anonymous => Ok(Admission::Granted(Box::new(self.rewrite_will(negotiated)?))),
             Proof::Password(check) => Ok(Admission::Password(Box::new(negotiated), check)),
             Proof::Exchange(mechanism) => {
                 let exchange = mechanism.start(rand::random());
                 let candidate = Candidate { negotiated, method: mechanism.name(), exchange };
-                candidate.step(properties.authentication_data)
+                candidate.step(self, properties.authentication_data)
             }
         }
     }
@@ -67,7 +73,7 @@ impl Broker {
     ) -> Result<Negotiated, ReasonCode> {
         self.check_not_stopping()?;
         let user = user.ok_or(ReasonCode::BadUserNameOrPassword)?;
-        Ok(negotiated.by_password(user.into_text()))
+        self.rewrite_will(negotiated.by_password(user.into_text()))
     }
 
     /// Goes on after [`Admission::Challenged`] with the client's AUTH.
@@ -81,13 +87,18 @@ impl Broker {
         if !is_answer || auth.method != Some(candidate.method) {
             return Err(ReasonCode::ProtocolError);
         }
-        candidate.step(auth.data)
+        candidate.step(self, auth.data)
     }
 
     /// What the client and this node agree on, whoever the client is.
-    pub(super) fn negotiate(&self, connect: &Connect<'_>, random: u128) -> Result<Negotiated, ReasonCode> {
+    pub(super) fn negotiate(
+        &self,
+        connect: &Connect<'_>,
+        settings: &Arc<Settings>,
+        random: u128,
+    ) -> Result<Negotiated, ReasonCode> {
         self.check_not_stopping()?;
-        Negotiated::new(connect, &self.session_settings, random)
+        Negotiated::new(connect, settings, random)
     }
 
     /// A connected client proves again who it is [MQTT5-4.12.1]. Its other packets go on meanwhile.
@@ -137,7 +148,7 @@ impl Broker {
 }
 
 impl Candidate {
-    fn step(mut self, data: Option<&[u8]>) -> Result<Admission, ReasonCode> {
+    fn step(mut self, broker: &Broker, data: Option<&[u8]>) -> Result<Admission, ReasonCode> {
         match self.exchange.step(data.unwrap_or_default()) {
             Step::Continue(data) => {
                 let packet = self.challenge(&data)?;
@@ -145,7 +156,7 @@ impl Candidate {
             }
             Step::Done { data, user } => {
                 let negotiated = self.negotiated.by_exchange(user.into_text(), self.method, data);
-                Ok(Admission::Granted(Box::new(negotiated)))
+                Ok(Admission::Granted(Box::new(broker.rewrite_will(negotiated)?)))
             }
             Step::Denied => Err(ReasonCode::NotAuthorized), // [MQTT5-4.12.0-4]
         }

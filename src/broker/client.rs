@@ -34,8 +34,6 @@ pub struct Generation(u64);
 /// One client: connected, or away with a session that is kept.
 pub struct Client {
     id: ClientId,
-    /// The session holds back what an outbox of this many bytes has no room for.
-    outbox_bytes_max: usize,
     /// Whether `replays` may have something: acknowledgements look at it without the lock.
     pub(super) has_replays: AtomicBool,
     /// Something waits that this client could have, once it has room: see `Broker::answer_call`.
@@ -104,7 +102,7 @@ pub enum Duty {
 }
 
 impl Client {
-    pub(super) fn new(session: Session, outbox_bytes_max: usize) -> Self {
+    pub(super) fn new(session: Session) -> Self {
         let state = State {
             generation: Generation(0),
             exchange: None,
@@ -122,7 +120,6 @@ impl Client {
         let id = state.session.client_id().clone();
         Self {
             id,
-            outbox_bytes_max,
             has_replays: AtomicBool::new(false),
             is_called: AtomicBool::new(false),
             notice: Notice::default(),
@@ -247,7 +244,7 @@ impl Client {
                     let was_last = state.closing && state.outbox.is_empty();
                     // The outbox was full, so messages may wait for room in it, and perhaps for no
                     // acknowledgement: the owner goes on with them as after a full socket.
-                    let was_full = !state.closing && self.outbox_bytes_max <= bytes.len();
+                    let was_full = !state.closing && state.session.outbox_bytes_max() <= bytes.len();
                     state.output = if was_full { Output::Blocked } else { Output::Idle };
                     was_last || was_full
                 }
@@ -299,7 +296,7 @@ impl Client {
             (true, Output::Idle, true) => Duty::Close,
             (true, Output::Blocked, _) => Duty::Close,
             // Deliveries stop at the limit; answers alone go beyond it.
-            (false, Output::Blocked, _) if 2 * self.outbox_bytes_max <= state.outbox.len() => {
+            (false, Output::Blocked, _) if 2 * state.session.outbox_bytes_max() <= state.outbox.len() => {
                 Duty::AwaitRoomOnly
             }
             (false, Output::Blocked, _) => Duty::AwaitRoom,

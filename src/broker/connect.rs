@@ -42,6 +42,7 @@ impl Broker {
             if let Some(attached) = attached {
                 burst.touch(&attached.client);
                 self.on_member_back(now, &attached.client, burst);
+                self.subscribe_automatically(now, &attached, burst);
                 self.metrics.connections.inc();
                 self.metrics.connects.inc();
                 return attached;
@@ -51,8 +52,8 @@ impl Broker {
 
     /// `None` when another connection of the same name was faster.
     fn start_session(&self, now: Instant, negotiated: &Negotiated, wire: &Arc<dyn Wire>) -> Option<Attached> {
-        let session = Session::new(negotiated, Arc::clone(&self.session_settings));
-        let client = Arc::new(Client::new(session, self.session_settings.outbox_bytes_max));
+        let session = Session::new(negotiated);
+        let client = Arc::new(Client::new(session));
         // Attached before it can be found, so nobody sees a session without its connection.
         let generation = client.with_state(|state| {
             let generation = state.attach(Arc::clone(wire));
@@ -205,14 +206,15 @@ impl Broker {
         }
     }
 
-    /// `$` topics are the node's own to publish, also for a Will.
     fn publish_will(&self, now: Instant, client: &Arc<Client>, will: &Will, burst: &mut Burst) {
         let publication = will.publication(now, client.id().as_str());
-        if publication.topic.is_dollar() {
-            debug!(client = %client.id(), "a Will for a topic of the node is not published");
-            return;
+        let outcome = self
+            .destination(publication.topic)
+            .map(|destination| self.publish(now, &destination, &publication, burst));
+        // Nobody is there to be told.
+        if let Err(reason) | Ok(reason @ ReasonCode::QuotaExceeded) = outcome {
+            debug!(client = %client.id(), ?reason, "a Will is not published");
         }
-        self.publish(now, &publication, burst);
     }
 
     fn publish_pending_will(&self, now: Instant, client: &Arc<Client>, burst: &mut Burst) {

@@ -4,13 +4,16 @@
 //! lock at a time, writes to sockets only what they take at once, and never waits.
 
 mod admission;
+mod automatic;
 mod client;
 mod connect;
+mod delayed;
 mod dispatch;
 mod groups;
 mod load;
 mod publish;
 mod retained;
+mod rewriting;
 mod settings;
 mod shared;
 mod standing;
@@ -41,9 +44,16 @@ use crate::cluster::{Cluster, Inbound, InboundBurst, NodeId};
 use crate::codec::{Packet, PublishProperties, ReasonCode};
 use crate::message::{MessageId, Publication};
 use crate::metrics::{DropReason, Metrics};
-use crate::session::{self, ClientId, Incoming, Request};
+use crate::session::{ClientId, Incoming, Request};
+use crate::topic::Rewrites;
+use automatic::Automatic;
+use delayed::Delayed;
+use publish::Destination;
 use retained::Retained;
-pub use settings::{Overlapping, RetainedSettings, Settings, SharedSettings, SharedStrategy};
+pub use settings::{
+    AutoSubscribeSettings, DelayedSettings, Overlapping, RetainedSettings, RewriteSettings, Settings,
+    SharedSettings, SharedStrategy, WrongKey,
+};
 use shared::Chooser;
 use subscriptions::Subscriptions;
 use sys::Sys;
@@ -51,13 +61,16 @@ use timers::Timers;
 
 /// One node's broker.
 pub struct Broker {
-    session_settings: Arc<session::Settings>,
     authenticator: Authenticator,
     metrics: Arc<Metrics>,
     cluster: Option<Arc<Cluster>>,
     clients: DashMap<ClientId, Arc<Client>, RandomState>,
     subscriptions: Subscriptions,
     retained: Retained,
+    rewrites: Rewrites,
+    automatic: Automatic,
+    delayed_settings: DelayedSettings,
+    delayed: Mutex<Delayed>,
     /// Held while a count of subscriptions is compared with the advertised route and the route is changed, so
     /// that the last change of the count decides.
     route_turn: Mutex<()>,
@@ -77,7 +90,6 @@ impl Broker {
     #[must_use]
     pub fn new(
         settings: Settings,
-        session_settings: session::Settings,
         authenticator: Authenticator,
         metrics: Arc<Metrics>,
         cluster: Option<Arc<Cluster>>,
@@ -85,25 +97,22 @@ impl Broker {
         let hasher = RandomState::default();
         let chooser = Chooser { strategy: settings.shared.strategy, seed: hasher.hash_one(0) };
         Self {
-            session_settings: Arc::new(session_settings),
             authenticator,
             metrics,
             cluster,
             clients: DashMap::with_hasher(hasher),
             subscriptions: Subscriptions::new(chooser, settings.overlapping),
             retained: Retained::new(settings.retained),
+            rewrites: settings.rewrite.rules,
+            automatic: Automatic::new(settings.auto_subscribe.subscriptions),
+            delayed: Mutex::new(Delayed::default()),
+            delayed_settings: settings.delayed,
             route_turn: Mutex::new(()),
             timers: Mutex::new(Timers::default()),
             sys_interval: settings.sys_interval,
             sys: Mutex::new(None),
             stopping: AtomicBool::new(false),
         }
-    }
-
-    /// The limits that sessions work under.
-    #[must_use]
-    pub fn session_settings(&self) -> &session::Settings {
-        &self.session_settings
     }
 
     /// Takes one packet of a connected client. What it causes is appended and noted in `burst`; flush that
@@ -123,24 +132,21 @@ impl Broker {
             .with_connection(generation, &self.metrics, |session, out| session.on_packet(now, packet, out));
         match request.ok_or(Gone)? {
             Ok(Request::None) => {
-                // An acknowledgement may have made room.
-                if client.has_replays.load(Ordering::Relaxed) {
-                    self.continue_replays(now, client, generation);
-                }
-                if client.is_called.load(Ordering::Relaxed) {
-                    self.answer_call(now, client, burst);
-                }
+                // It may have been an acknowledgement.
+                self.on_room(now, client, generation, burst);
                 Ok(())
             }
             Ok(Request::Publish(incoming)) => {
                 self.on_publish(now, client, generation, &incoming, burst);
                 Ok(())
             }
-            Ok(Request::Subscribe { packet_id, filters }) => {
+            Ok(Request::Subscribe { packet_id, mut filters }) => {
+                self.rewrite_filters(client, &mut filters, |subscription| &mut subscription.filter);
                 self.subscribe(now, client, generation, packet_id, filters);
                 Ok(())
             }
-            Ok(Request::Unsubscribe { packet_id, filters }) => {
+            Ok(Request::Unsubscribe { packet_id, mut filters }) => {
+                self.rewrite_filters(client, &mut filters, |filter| filter);
                 self.unsubscribe(now, client, generation, packet_id, filters, burst);
                 Ok(())
             }
@@ -171,16 +177,21 @@ impl Broker {
         burst: &mut Burst,
     ) {
         self.metrics.messages_received.inc();
-        let publication = incoming.publication(client.id().as_str());
-        // `$` topics are the node's own to publish [MQTT5-4.7.2-1].
-        let reason = if publication.topic.is_dollar() {
-            ReasonCode::NotAuthorized
-        } else if self.refuses_to_retain(client, generation, &publication) {
-            ReasonCode::QuotaExceeded
-        } else if self.publish(now, &publication, burst) == 0 {
-            ReasonCode::NoMatchingSubscribers
-        } else {
-            ReasonCode::Success
+        let mut publication = incoming.publication(client.id().as_str());
+        let rewritten = self.rewrite_topic(client, publication.topic);
+        if let Ok(Some(topic)) = &rewritten {
+            publication.topic = topic.as_ref();
+        }
+        let destination = match &rewritten {
+            Ok(_) => self.destination(publication.topic),
+            Err(reason) => Err(*reason),
+        };
+        let reason = match destination {
+            Ok(Destination::Now) if self.refuses_to_retain(client, generation, &publication) => {
+                ReasonCode::QuotaExceeded
+            }
+            Ok(destination) => self.publish(now, &destination, &publication, burst),
+            Err(reason) => reason,
         };
         if let Some(id) = incoming.packet_id {
             client.with_connection(generation, &self.metrics, |session, out| {
@@ -192,19 +203,25 @@ impl Broker {
     /// The client's socket has room again.
     pub fn on_writable(&self, now: Instant, client: &Arc<Client>, generation: Generation) {
         client.on_writable(generation, now, &self.metrics);
+        let mut burst = Burst::default();
+        self.on_room(now, client, generation, &mut burst);
+        self.flush(&mut burst);
+    }
+
+    /// An acknowledgement or the socket may have made room: what waited for it follows.
+    fn on_room(&self, now: Instant, client: &Arc<Client>, generation: Generation, burst: &mut Burst) {
         if client.has_replays.load(Ordering::Relaxed) {
             self.continue_replays(now, client, generation);
-            client.flush();
+            burst.touch(client);
         }
         if client.is_called.load(Ordering::Relaxed) {
-            let mut burst = Burst::default();
-            self.answer_call(now, client, &mut burst);
-            self.flush(&mut burst);
+            self.answer_call(now, client, burst);
         }
     }
 
-    /// Does what has become due.
-    pub fn on_tick(&self, now: Instant) {
+    /// Does what has become due. True when that was more than is done at once: call again soon.
+    #[must_use]
+    pub fn on_tick(&self, now: Instant) -> bool {
         if self.retained.expire(now) > 0 {
             self.count_retained();
         }
@@ -214,12 +231,14 @@ impl Broker {
             let Some((client, generation, due)) = due else { break };
             self.on_due(now, &client, generation, due, &mut burst);
         }
+        let is_more_due = self.publish_delayed(now, &mut burst);
         self.publish_sys(now, &mut burst);
         self.flush(&mut burst);
+        is_more_due
     }
 
     /// Ends every connection with 0x8B, publishes the Wills that are left and takes no more clients; the node
-    /// is stopping.
+    /// is stopping. Delayed messages are lost.
     pub fn shutdown(&self, now: Instant) {
         self.stopping.store(true, Ordering::SeqCst);
         let clients: Vec<Arc<Client>> = self.clients.iter().map(|entry| Arc::clone(entry.value())).collect();
@@ -227,6 +246,7 @@ impl Broker {
         for client in &clients {
             self.say_last_words(now, client, &mut burst);
         }
+        self.lose_delayed(); // Wills may have come to them.
         self.flush(&mut burst);
     }
 }

@@ -5,9 +5,13 @@ use std::time::Instant;
 
 use super::Broker;
 use super::client::Client;
+use super::delayed::{Delay, NoDelay};
 use crate::cluster;
+use crate::codec::ReasonCode;
 use crate::message::Publication;
+use crate::metrics::DropReason;
 use crate::session::{Copies, Delivery};
+use crate::topic::TopicRef;
 
 /// Whom a run of messages has touched; each is flushed once at its end.
 #[derive(Default)]
@@ -23,19 +27,66 @@ impl Burst {
     }
 }
 
+/// Where a message of a client goes. Whoever has one may publish it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Destination<'a> {
+    /// To everybody who wants it.
+    Now,
+    /// The same, later.
+    Later(Delay<'a>),
+}
+
 impl Broker {
-    /// Publishes a message of one of this node's clients: to the clients here and once to each peer with a
-    /// matching route. Returns the number of copies.
-    pub(super) fn publish(&self, now: Instant, publication: &Publication<'_>, burst: &mut Burst) -> usize {
+    /// Decides about the Topic Name that a client publishes to, by PUBLISH or by Will: what begins with `$` is the
+    /// node's own [MQTT5-4.7.2-1], but for `$delayed/…`. A message that is refused is counted.
+    ///
+    /// # Errors
+    /// The code to acknowledge the message with.
+    pub(super) fn destination<'a>(&self, topic: TopicRef<'a>) -> Result<Destination<'a>, ReasonCode> {
+        if !topic.is_dollar() {
+            return Ok(Destination::Now);
+        }
+        let reason = match Delay::parse(topic, &self.delayed_settings) {
+            Some(Ok(delay)) => return Ok(Destination::Later(delay)),
+            Some(Err(NoDelay)) => ReasonCode::TopicNameInvalid,
+            None => ReasonCode::NotAuthorized,
+        };
+        self.metrics.dropped(DropReason::TopicRefused).inc();
+        Err(reason)
+    }
+
+    /// Publishes a message of one of this node's clients, or keeps it for later. Returns the code to acknowledge it
+    /// with.
+    pub(super) fn publish(
+        &self,
+        now: Instant,
+        destination: &Destination<'_>,
+        publication: &Publication<'_>,
+        burst: &mut Burst,
+    ) -> ReasonCode {
+        match destination {
+            Destination::Now if self.publish_now(now, publication, burst) == 0 => {
+                ReasonCode::NoMatchingSubscribers
+            }
+            Destination::Now => ReasonCode::Success,
+            Destination::Later(delay) => self.delay(now, delay, publication),
+        }
+    }
+
+    /// Publishes a message whose topic is no `$` topic: to the clients here and once to each peer with a matching
+    /// route. Returns the number of copies.
+    pub(super) fn publish_now(
+        &self,
+        now: Instant,
+        publication: &Publication<'_>,
+        burst: &mut Burst,
+    ) -> usize {
         // Kept before it is delivered: a replay must not send an older message after this one.
-        if publication.retain && self.session_settings.retain_available {
+        if publication.retain {
             self.retain(publication);
         }
         let here = self.publish_here(now, publication, burst);
         let Some(cluster) = &self.cluster else { return here };
-        if publication.topic.is_dollar() {
-            return here; // What a node says of itself stays with it.
-        }
         here + cluster.forward(publication, &mut burst.links)
     }
 

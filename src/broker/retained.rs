@@ -13,7 +13,7 @@ use super::settings::RetainedSettings;
 use crate::codec::{ProtocolVersion, Qos};
 use crate::message::{Message, Publication};
 use crate::metrics::DropReason;
-use crate::topic::{TopicFilter, TopicIndex, TopicName, TopicRef};
+use crate::topic::{SubscriptionFilter, TopicIndex, TopicName, TopicRef};
 
 /// Messages replayed under one hold of the store's lock.
 const REPLAY_BATCH: usize = 64;
@@ -49,7 +49,7 @@ pub(super) struct Full;
 /// A replay that is under way for one new subscription.
 #[derive(Clone, Debug)]
 pub(super) struct Replay {
-    filter: TopicFilter,
+    filter: SubscriptionFilter,
     qos_max: Qos,
     subscription_id: Option<u32>,
     /// What was stored later reached the subscription as it was published.
@@ -131,7 +131,12 @@ impl Retained {
     }
 
     /// A replay of everything that matches and is stored by now.
-    pub(super) fn replay(&self, filter: &TopicFilter, qos_max: Qos, subscription_id: Option<u32>) -> Replay {
+    pub(super) fn replay(
+        &self,
+        filter: &SubscriptionFilter,
+        qos_max: Qos,
+        subscription_id: Option<u32>,
+    ) -> Replay {
         let until_version = self.store.read().version;
         Replay { filter: filter.clone(), qos_max, subscription_id, until_version, after: None }
     }
@@ -218,7 +223,7 @@ impl Broker {
     }
 
     /// The client has left the filter: nothing more is sent for it [MQTT5-3.10.4-2].
-    pub(super) fn stop_replays(&self, client: &Client, filter: &TopicFilter) {
+    pub(super) fn stop_replays(&self, client: &Client, filter: &SubscriptionFilter) {
         if client.has_replays.load(Ordering::Relaxed) {
             client.with_state(|state| state.replays.retain(|replay| replay.filter != *filter));
         }
@@ -265,8 +270,8 @@ impl Broker {
         let mut sent = 0;
         let done = client.with_connection(generation, &self.metrics, |session, out| {
             let matches = match &replay.after {
-                Some(after) => store.messages.matches_after(&replay.filter, after),
-                None => store.messages.matches(&replay.filter),
+                Some(after) => store.messages.matches_after(&replay.filter.filter, after),
+                None => store.messages.matches(&replay.filter.filter),
             };
             let ids = replay.subscription_id.as_slice();
             let mut after = None;

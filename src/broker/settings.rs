@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use crate::codec::{Qos, RetainHandling, SubscribeOptions};
+use crate::topic::{FilterTemplate, REWRITES_MAX, Rewrite, RewriteAction, RewriteError, Rewrites};
+
 /// Limits and choices of the broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -13,6 +16,12 @@ pub struct Settings {
     pub shared: SharedSettings,
     /// What a client gets that has several subscriptions for one message.
     pub overlapping: Overlapping,
+    /// Other topics than clients ask for.
+    pub rewrite: RewriteSettings,
+    /// Subscriptions that every client is given.
+    pub auto_subscribe: AutoSubscribeSettings,
+    /// Messages for later.
+    pub delayed: DelayedSettings,
 }
 
 impl Default for Settings {
@@ -22,6 +31,9 @@ impl Default for Settings {
             retained: RetainedSettings::default(),
             shared: SharedSettings::default(),
             overlapping: Overlapping::default(),
+            rewrite: RewriteSettings::default(),
+            auto_subscribe: AutoSubscribeSettings::default(),
+            delayed: DelayedSettings::default(),
         }
     }
 }
@@ -40,6 +52,124 @@ pub enum Overlapping {
 impl Overlapping {
     /// Each with its word in the configuration.
     pub const WORDS: &[(&'static str, Self)] = &[("once", Self::Once), ("each", Self::Each)];
+}
+
+/// A key of a section, and what is wrong with it.
+pub type WrongKey = (&'static str, String);
+
+/// Rules for other topics than clients ask for, in their order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RewriteSettings {
+    pub(super) rules: Rewrites,
+}
+
+impl RewriteSettings {
+    /// What a rule can be for, each with its word in the configuration.
+    pub const ACTIONS: &[(&'static str, RewriteAction)] = &[
+        ("all", RewriteAction::All),
+        ("publish", RewriteAction::Publish),
+        ("subscribe", RewriteAction::Subscribe),
+    ];
+
+    /// Adds a rule behind the others.
+    ///
+    /// # Errors
+    /// The key that is wrong.
+    pub fn add(
+        &mut self,
+        action: RewriteAction,
+        source: &str,
+        pattern: &str,
+        target: &str,
+    ) -> Result<(), WrongKey> {
+        let rule = Rewrite::new(action, source, pattern, target).map_err(|error| {
+            let key = match &error {
+                RewriteError::Source(_) => "source",
+                RewriteError::Pattern(_) => "pattern",
+                RewriteError::Target(_) | RewriteError::TargetName(_) | RewriteError::TargetFilter(_) => {
+                    "target"
+                }
+            };
+            (key, error.to_string())
+        })?;
+        if !self.rules.push(rule) {
+            return Err(("source", format!("there are {REWRITES_MAX} rules already")));
+        }
+        Ok(())
+    }
+}
+
+/// Most subscriptions that every client is given.
+const AUTO_SUBSCRIPTIONS_MAX: usize = 64;
+
+/// Subscriptions that every client is given, in their order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AutoSubscribeSettings {
+    pub(super) subscriptions: Vec<AutoSubscription>,
+}
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct AutoSubscription {
+    pub(super) filter: FilterTemplate,
+    pub(super) options: SubscribeOptions,
+}
+
+impl AutoSubscribeSettings {
+    /// Adds a subscription; `qos` and `retain_handling` are the numbers of SUBSCRIBE, from 0 to 2.
+    ///
+    /// # Errors
+    /// The key that is wrong.
+    pub fn add(
+        &mut self,
+        filter: &str,
+        qos: u8,
+        no_local: bool,
+        retain_as_published: bool,
+        retain_handling: u8,
+    ) -> Result<(), WrongKey> {
+        let filter = FilterTemplate::parse(filter).map_err(|error| ("filter", error.to_string()))?;
+        if no_local && filter.is_shared() {
+            return Err(("no_local", "a shared subscription has no such option".to_owned())); // [MQTT5-3.8.3-4]
+        }
+        if self.subscriptions.len() == AUTO_SUBSCRIPTIONS_MAX {
+            return Err(("filter", format!("there are {AUTO_SUBSCRIPTIONS_MAX} of them already")));
+        }
+        let qos = Qos::from_u8(qos).ok_or(("qos", "there is no such QoS".to_owned()))?;
+        let retain_handling = match retain_handling {
+            0 => RetainHandling::SendAlways,
+            1 => RetainHandling::SendIfNew,
+            _ => RetainHandling::DoNotSend,
+        };
+        let options = SubscribeOptions { qos, no_local, retain_as_published, retain_handling };
+        self.subscriptions.push(AutoSubscription { filter, options });
+        Ok(())
+    }
+}
+
+/// Limits of the messages that wait for their time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DelayedSettings {
+    /// Messages kept; 0 for none, and then `$delayed/…` is a topic like any other that begins with `$`.
+    pub messages_max: usize,
+    /// Bytes of memory for all of them.
+    pub bytes_max: usize,
+    /// Longest delay, in seconds.
+    pub seconds_max: u32,
+}
+
+impl DelayedSettings {
+    /// Whether messages may be published for later.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.messages_max > 0
+    }
+}
+
+impl Default for DelayedSettings {
+    fn default() -> Self {
+        Self { messages_max: 100_000, bytes_max: 256 << 20, seconds_max: 4_294_967 }
+    }
 }
 
 /// Limits of the retained messages.

@@ -7,6 +7,7 @@ use super::Broker;
 use super::client::{Client, Generation};
 use super::publish::Burst;
 use super::retained::Replay;
+use super::subscriptions::Held;
 use crate::cluster::{Position, Reach, RouteKey};
 use crate::codec::{PacketId, Qos, ReasonCode, RetainHandling};
 use crate::session::Subscription;
@@ -16,11 +17,11 @@ use crate::topic::SubscriptionFilter;
 const REACH_PROPERTY: &str = "flockmq-reached";
 
 /// A subscription that was made.
-struct Added {
+pub(super) struct Added {
     /// Where the cluster's routes must have come to before the SUBACK.
     known_at: Option<Position>,
     /// The retained messages that follow the SUBACK.
-    replay: Option<Replay>,
+    pub(super) replay: Option<Replay>,
 }
 
 impl Broker {
@@ -39,7 +40,7 @@ impl Broker {
         for filter in filters {
             let granted = filter.and_then(|subscription| {
                 let added = self.add_subscription(client, generation, &subscription)?;
-                if subscription.filter.share.is_some() {
+                if subscription.filter.share().is_some() {
                     joined.push(subscription.filter);
                 }
                 Ok((granted_code(subscription.options.qos), added))
@@ -90,7 +91,7 @@ impl Broker {
     }
 
     /// Makes one subscription.
-    fn add_subscription(
+    pub(super) fn add_subscription(
         &self,
         client: &Arc<Client>,
         generation: Generation,
@@ -101,7 +102,8 @@ impl Broker {
         });
         let Some(durable) = durable else { return Err(ReasonCode::UnspecifiedError) };
         let durable = durable.ok_or(ReasonCode::QuotaExceeded)?;
-        self.subscriptions.add(client, subscription, durable);
+        let added = self.subscriptions.add(client, subscription, durable);
+        added.map_err(|Held| ReasonCode::QuotaExceeded)?;
         // The session may have ended meanwhile, having listed its subscriptions without this one.
         let is_new =
             client.with_state(|state| (!state.ended).then(|| state.session.on_granted(subscription)));
@@ -114,10 +116,11 @@ impl Broker {
             self.metrics.subscriptions.inc();
         }
         let known_at = self.align_routes(&subscription.filter)[usize::from(durable)];
-        let SubscriptionFilter { share: None, filter } = &subscription.filter else {
+        let filter = &subscription.filter;
+        if filter.share().is_some() {
             // No retained messages for a shared subscription [MQTT5-4.8.2].
             return Ok(Added { known_at, replay: None });
-        };
+        }
         let wants_retained = match subscription.options.retain_handling {
             RetainHandling::SendAlways => true,
             RetainHandling::SendIfNew => is_new,
@@ -144,7 +147,7 @@ impl Broker {
                     .with_connection(generation, &self.metrics, |session, _| session.on_removed(&filter));
                 had.flatten().map(|_| {
                     self.remove_subscription(client, &filter);
-                    if filter.share.is_some() {
+                    if filter.share().is_some() {
                         self.on_left(now, client, &filter, burst);
                     }
                 })
@@ -165,9 +168,7 @@ impl Broker {
 
     pub(super) fn remove_subscription(&self, client: &Arc<Client>, filter: &SubscriptionFilter) {
         if self.subscriptions.remove(client, filter) {
-            if filter.share.is_none() {
-                self.stop_replays(client, &filter.filter); // A share has no replays.
-            }
+            self.stop_replays(client, filter);
             self.metrics.subscriptions.dec();
             self.align_routes(filter);
         }
@@ -178,8 +179,11 @@ impl Broker {
     ///
     /// A shared subscription has no route: peers would not know which of several members is to get a message.
     fn align_routes(&self, filter: &SubscriptionFilter) -> [Option<Position>; 2] {
-        let SubscriptionFilter { share: None, filter } = filter else { return [None; 2] };
         let Some(cluster) = &self.cluster else { return [None; 2] };
+        if filter.share().is_some() {
+            return [None; 2];
+        }
+        let filter = &filter.filter;
         let _turn = self.route_turn.lock();
         let counts = self.subscriptions.counts(filter);
         [false, true].map(|durable| {

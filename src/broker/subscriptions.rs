@@ -14,7 +14,7 @@ use super::shared::Chooser;
 use crate::codec::SubscribeOptions;
 use crate::message::Publication;
 use crate::session::Subscription;
-use crate::topic::{FilterIndex, ShareName, SubscriptionFilter, TopicFilter};
+use crate::topic::{FilterIndex, ShareName, SubscriptionFilter, SubscriptionKind, TopicFilter};
 
 /// Above this many subscribers of one filter they are found by hashing instead of comparing.
 const FEW_MAX: usize = 16;
@@ -31,6 +31,8 @@ pub(super) struct Subscriptions {
 struct Leaf {
     subscribers: Subscribers,
     durable: u32,
+    /// Who holds it exclusively, beside the others. Few filters have anybody.
+    exclusive: Option<Box<Subscriber>>,
     /// Its shared subscriptions. Few filters have any.
     groups: Option<Box<Groups>>,
 }
@@ -47,10 +49,15 @@ pub(super) struct Subscriber {
     durable: bool,
 }
 
+/// Another client has the exclusive subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Held;
+
 /// Who gets copies of a message.
 #[derive(Default)]
 pub(super) struct Targets {
-    /// Every client with a matching plain subscription, once [MQTT5-3.3.4-2] unless the settings say otherwise.
+    /// Every client with a matching subscription that is not shared, once [MQTT5-3.3.4-2] unless the settings say
+    /// otherwise.
     pub(super) plain: SmallVec<[Target; 4]>,
     /// One member of every matching shared subscription. Each is a copy of its own [MQTT5-4.8.2].
     pub(super) shared: SmallVec<[SharedTarget; 1]>,
@@ -68,9 +75,14 @@ impl Subscriptions {
         Self { index: RwLock::new(FilterIndex::new()), chooser, overlapping }
     }
 
-    /// Adds or replaces the client's subscription for a filter.
-    pub(super) fn add(&self, client: &Arc<Client>, subscription: &Subscription, durable: bool) {
-        let SubscriptionFilter { share, filter } = &subscription.filter;
+    /// Adds or replaces the client's subscription for a filter, unless another client holds it exclusively.
+    pub(super) fn add(
+        &self,
+        client: &Arc<Client>,
+        subscription: &Subscription,
+        durable: bool,
+    ) -> Result<(), Held> {
+        let SubscriptionFilter { kind, filter } = &subscription.filter;
         let mut index = self.index.write();
         let leaf = index.get_or_insert_with(filter, Leaf::default);
         let subscriber = Subscriber {
@@ -79,24 +91,25 @@ impl Subscriptions {
             id: subscription.id,
             durable,
         };
-        if let Some(name) = share {
-            leaf.groups.get_or_insert_default().add(&subscription.filter, name, subscriber);
-            return;
+        match kind {
+            SubscriptionKind::Plain => leaf.subscribe(subscriber),
+            SubscriptionKind::Exclusive => leaf.claim(subscriber)?,
+            SubscriptionKind::Shared(name) => {
+                leaf.groups.get_or_insert_default().add(&subscription.filter, name, subscriber);
+            }
         }
-        if let Some(old) = leaf.subscribers.insert(subscriber) {
-            leaf.durable -= u32::from(old.durable);
-        }
-        leaf.durable += u32::from(durable);
+        Ok(())
     }
 
     /// Removes the client's subscription for a filter. False when it has none.
     pub(super) fn remove(&self, client: &Arc<Client>, filter: &SubscriptionFilter) -> bool {
-        let SubscriptionFilter { share, filter } = filter;
+        let SubscriptionFilter { kind, filter } = filter;
         let mut index = self.index.write();
         let Some(leaf) = index.get_mut(filter) else { return false };
-        let removed = match share {
-            Some(name) => leaf.leave(name, client),
-            None => leaf.unsubscribe(client),
+        let removed = match kind {
+            SubscriptionKind::Plain => leaf.unsubscribe(client),
+            SubscriptionKind::Exclusive => leaf.release(client),
+            SubscriptionKind::Shared(name) => leaf.leave(name, client),
         };
         if leaf.is_empty() {
             index.remove(filter);
@@ -104,7 +117,7 @@ impl Subscriptions {
         removed
     }
 
-    /// How many plain subscribers a filter has, by class: without and with a durable session.
+    /// How many subscribers that share with nobody a filter has, by class: without and with a durable session.
     pub(super) fn counts(&self, filter: &TopicFilter) -> [usize; 2] {
         self.index.read().get(filter).map_or([0, 0], Leaf::counts)
     }
@@ -113,10 +126,10 @@ impl Subscriptions {
     /// counts for nothing here [MQTT5-3.8.3-3].
     pub(super) fn targets(&self, publication: &Publication<'_>) -> Targets {
         let mut targets = Targets::default();
-        let mut leaves = 0;
+        let mut sources = 0;
         self.index.read().for_each_match(publication.topic, |leaf| {
-            leaves += 1;
-            leaf.subscribers.for_each(|subscriber| {
+            sources += 1 + usize::from(leaf.exclusive.is_some());
+            leaf.for_each(|subscriber| {
                 let is_own = subscriber.options.no_local
                     && publication.publisher == Some(subscriber.client.id().as_str());
                 if !is_own {
@@ -127,7 +140,7 @@ impl Subscriptions {
                 groups.choose(self.chooser, publication, |target| targets.shared.push(target));
             }
         });
-        if leaves > 1 && self.overlapping == Overlapping::Once {
+        if sources > 1 && self.overlapping == Overlapping::Once {
             merge(&mut targets.plain);
         }
         targets
@@ -141,7 +154,7 @@ impl Subscriptions {
     ) -> Option<SharedTarget> {
         let index = self.index.read();
         let groups = index.get(&share.filter)?.groups.as_ref()?;
-        groups.choose_of(share.share.as_ref()?, self.chooser, publication)
+        groups.choose_of(share.share()?, self.chooser, publication)
     }
 
     /// All members of a shared subscription.
@@ -175,7 +188,7 @@ impl Subscriptions {
     fn with_members<T>(&self, share: &SubscriptionFilter, act: impl FnOnce(&[Subscriber]) -> T) -> T {
         let index = self.index.read();
         let groups = index.get(&share.filter).and_then(|leaf| leaf.groups.as_ref());
-        act(match (groups, &share.share) {
+        act(match (groups, share.share()) {
             (Some(groups), Some(name)) => groups.members(name),
             _ => &[],
         })
@@ -214,11 +227,46 @@ impl Target {
 impl Leaf {
     fn counts(&self) -> [usize; 2] {
         let durable = self.durable as usize;
-        [self.subscribers.len() - durable, durable]
+        let mut counts = [self.subscribers.len() - durable, durable];
+        if let Some(holder) = &self.exclusive {
+            counts[usize::from(holder.durable)] += 1;
+        }
+        counts
     }
 
     fn is_empty(&self) -> bool {
-        self.subscribers.len() == 0 && self.groups.is_none()
+        self.subscribers.len() == 0 && self.exclusive.is_none() && self.groups.is_none()
+    }
+
+    /// Everybody but the members of groups; the holder may come twice.
+    fn for_each(&self, mut act: impl FnMut(&Subscriber)) {
+        self.subscribers.for_each(&mut act);
+        self.exclusive.iter().for_each(|holder| act(holder));
+    }
+
+    fn subscribe(&mut self, subscriber: Subscriber) {
+        self.durable += u32::from(subscriber.durable);
+        if let Some(old) = self.subscribers.insert(subscriber) {
+            self.durable -= u32::from(old.durable);
+        }
+    }
+
+    /// The session of a client may be followed by another one before all its subscriptions are removed. That is
+    /// no other client.
+    fn claim(&mut self, subscriber: Subscriber) -> Result<(), Held> {
+        match &mut self.exclusive {
+            Some(holder) if holder.client.id() != subscriber.client.id() => return Err(Held),
+            Some(holder) => **holder = subscriber,
+            None => self.exclusive = Some(Box::new(subscriber)),
+        }
+        Ok(())
+    }
+
+    fn release(&mut self, client: &Arc<Client>) -> bool {
+        // See `claim`: the client's next session may have it already.
+        let was_held = self.exclusive.as_ref().is_some_and(|holder| holder.client.id() == client.id());
+        self.exclusive.take_if(|holder| Arc::ptr_eq(&holder.client, client));
+        was_held
     }
 
     fn unsubscribe(&mut self, client: &Arc<Client>) -> bool {

@@ -71,7 +71,7 @@ impl<'a> Disconnect<'a> {
         Ok(())
     }
 
-    /// Appends the packet in its shortest form.
+    /// Appends the packet: nothing but its header when all is well, else the code and the properties' length.
     ///
     /// # Errors
     /// See [`EncodeError`]; `out` is unchanged then. In 3.x, where DISCONNECT says that all is well, that is
@@ -128,14 +128,13 @@ impl Layout for Properties<'_, '_> {
 impl Layout for Disconnect<'_> {
     fn lay_out(&self, version: ProtocolVersion, sink: &mut impl Sink) {
         let properties = Properties(self);
-        let has_properties = !properties.is_empty();
-        let is_plain = self.reason == ReasonCode::NormalDisconnection && !has_properties;
+        let is_plain = self.reason == ReasonCode::NormalDisconnection && properties.is_empty();
         if !version.has_properties() || is_plain {
             return;
         }
         sink.u8(self.reason as u8);
-        if has_properties {
-            sink.properties(&properties);
-        }
+        // The standard lets a length of no properties be left out (section 3.14.2.2.1), but there are clients that
+        // take that for malformed, and so never learn the code.
+        sink.properties(&properties);
     }
 }

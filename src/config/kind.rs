@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::Origin;
-use super::tree::{Node, Value, parse_value};
+use super::tree::{Node, Table, Value, parse_value};
 
 /// Why a value does not fit.
 #[derive(Debug)]
@@ -53,6 +53,18 @@ pub(super) fn name(node: &Node) -> Fit<String> {
 pub(super) fn path(node: &Node) -> Fit<PathBuf> {
     let path = text(node)?;
     if path.is_empty() { Err("the path is empty".to_owned().into()) } else { Ok(path.into()) }
+}
+
+/// A section within a section; in the environment as a whole a TOML table in braces.
+pub(super) fn table(node: &Node) -> Fit<Table> {
+    match &node.value {
+        Value::Table(table) => Ok(table.clone()),
+        Value::Text(text) => match parse_value(text.trim(), &node.origin)? {
+            Value::Table(table) => Ok(table),
+            other => Err(format!("expected a section, found {}", other.kind()).into()),
+        },
+        _ => wrong_kind("a section", node),
+    }
 }
 
 pub(super) fn boolean(node: &Node) -> Fit<bool> {

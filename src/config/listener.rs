@@ -6,40 +6,50 @@ use std::time::Duration;
 
 use super::error::{ConfigError, Origin};
 use super::kind::{Fit, boolean, duration, path, socket_address, text};
-use super::mqtt::count;
+use super::mqtt::{self, count};
 use super::section::{Place, Placed, Reader, Section};
 use super::tree::Node;
 use crate::auth::Settings as AuthSettings;
 use crate::http::Settings as HttpSettings;
 use crate::server::{Listener, Settings as ServerSettings};
+use crate::session::Settings as SessionSettings;
 
 /// Listeners and their places.
 pub(super) struct Listeners(Vec<Placed<Listener>>);
 
-/// Without any `[[listener]]` there is one, on loopback.
-pub(super) fn read(reader: &mut Reader) -> Result<Listeners, ConfigError> {
+/// Without any `[[listener]]` there is one, on loopback. What a listener's own limits do not name is as in `session`.
+pub(super) fn read(reader: &mut Reader, session: &SessionSettings) -> Result<Listeners, ConfigError> {
     let Some(sections) = reader.sections("listener")? else {
         // Asked of an empty one, so that its keys are known for suggestions and listings.
         let mut section = reader.stand_in("listener", "listener.0".to_owned());
-        let listener = read_one(&mut section)?;
+        let listener = read_one(reader, &mut section, session)?;
         reader.close(section);
         return Ok(Listeners(vec![listener]));
     };
     let mut listeners = Vec::with_capacity(sections.len());
     for mut section in sections {
-        listeners.push(read_one(&mut section)?);
+        listeners.push(read_one(reader, &mut section, session)?);
         reader.close(section);
     }
     Ok(Listeners(listeners))
 }
 
-fn read_one(section: &mut Section) -> Result<Placed<Listener>, ConfigError> {
+fn read_one(
+    reader: &mut Reader,
+    section: &mut Section,
+    session: &SessionSettings,
+) -> Result<Placed<Listener>, ConfigError> {
     let mut settings = Listener::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 1883)));
     section.take("type", transport)?;
     let place = section.fill("bind", socket_address, &mut settings.bind)?;
     section.fill("max_connections", count(1..=10_000_000), &mut settings.connections_max)?;
+    section.fill("max_handshakes", count(1..=10_000_000), &mut settings.handshakes_max)?;
     let patience = Duration::from_millis(100)..=Duration::from_secs(3_600);
     section.fill("connect_timeout", duration(patience), &mut settings.connect_timeout)?;
+    if let Some(mut limits) = section.inner(mqtt::SECTION)? {
+        mqtt::fill(&mut limits, settings.session.insert(session.clone()))?;
+        reader.close(limits);
+    }
     Ok(Placed { value: settings, place })
 }
 

@@ -10,6 +10,7 @@ mod kind;
 mod listener;
 pub mod log;
 mod mqtt;
+mod rules;
 mod section;
 mod tree;
 
@@ -35,7 +36,7 @@ pub struct Config {
     pub cluster: Option<crate::cluster::Settings>,
     /// The MQTT listeners.
     pub server: crate::server::Settings,
-    /// Limits of one client's session.
+    /// Limits of one client's session, where its listener has none of its own.
     pub session: crate::session::Settings,
     /// Limits of what is kept for everybody.
     pub broker: crate::broker::Settings,
@@ -187,8 +188,10 @@ impl Draft {
         reader.close(node);
         let cluster = cluster::read(reader)?;
         let session = mqtt::read(reader)?;
-        let broker = mqtt::read_broker(reader)?;
-        let listeners = listener::read(reader)?;
+        let mut broker = mqtt::read_broker(reader)?;
+        broker.rewrite = rules::read_rewrites(reader)?;
+        broker.auto_subscribe = rules::read_auto_subscribe(reader)?;
+        let listeners = listener::read(reader, &session)?;
         let auth = listener::read_auth(reader)?;
         let http = listener::read_http(reader)?;
         let log = log::read(reader)?;

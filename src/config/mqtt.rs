@@ -1,10 +1,11 @@
-//! `[mqtt]`: the limits of one client's session. `[retained]`: those of the messages kept for everybody.
+//! `[mqtt]` and `[listener.mqtt]`: the limits of one client's session. `[retained]`, `[delayed]`: those of what is kept
+//! for everybody.
 
 use std::time::Duration;
 
 use super::error::ConfigError;
 use super::kind::{Fit, boolean, bytes, duration, duration_or_never, integer, text, word};
-use super::section::Reader;
+use super::section::{Reader, Section};
 use super::tree::Node;
 use crate::broker::{Overlapping, Settings as BrokerSettings, SharedStrategy};
 use crate::session::Settings;
@@ -12,9 +13,19 @@ use crate::session::Settings;
 /// The largest packet that MQTT can express: fixed header and 268,435,455 bytes behind it.
 const PACKET_SIZE_MAX: u32 = 268_435_460;
 
+/// The name of the section; a listener's own limits stand in a section of the same name below it.
+pub(super) const SECTION: &str = "mqtt";
+
 pub(super) fn read(reader: &mut Reader) -> Result<Settings, ConfigError> {
     let mut settings = Settings::default();
-    let mut section = reader.section("mqtt")?;
+    let mut section = reader.section(SECTION)?;
+    fill(&mut section, &mut settings)?;
+    reader.close(section);
+    Ok(settings)
+}
+
+/// Takes what the section names over into `settings`.
+pub(super) fn fill(section: &mut Section, settings: &mut Settings) -> Result<(), ConfigError> {
     section.fill("receive_maximum", integer(1..=u16::MAX), &mut settings.receive_maximum)?;
     section.fill("max_inflight", integer(1..=u16::MAX), &mut settings.inflight_max)?;
     section.fill("max_queue", count(0..=10_000_000), &mut settings.queue_len_max)?;
@@ -32,22 +43,25 @@ pub(super) fn read(reader: &mut Reader) -> Result<Settings, ConfigError> {
     section.fill("max_packet_size", bytes(128..=PACKET_SIZE_MAX), &mut settings.packet_size_max)?;
     section.fill("topic_alias_maximum", integer(0..=u16::MAX), &mut settings.topic_alias_maximum)?;
     section.fill("max_topic_aliases_made", integer(0..=u16::MAX), &mut settings.topic_aliases_made_max)?;
-    let mut information = String::new();
+    let mut information = settings.response_information.take().unwrap_or_default().into_string();
     section.fill("response_information", text, &mut information)?;
     settings.response_information = (!information.is_empty()).then(|| information.into());
     section.fill("payload_format_check", boolean, &mut settings.payload_format_check)?;
     section.fill("max_subscriptions_per_client", count(1..=10_000_000), &mut settings.subscriptions_max)?;
     section.fill("max_topic_levels", count(1..=65_535), &mut settings.topic_levels_max)?;
+    section.fill("max_topic_len", count(1..=65_535), &mut settings.topic_len_max)?;
     section.fill("max_client_id_len", count(23..=65_535), &mut settings.client_id_len_max)?;
-    let mut qos_max = 2;
+    section.fill("max_message_rate", integer(0..=u32::MAX), &mut settings.message_rate_max)?;
+    section.fill("max_byte_rate", bytes(0..=1 << 40), &mut settings.byte_rate_max)?;
+    let mut qos_max = settings.qos_max as u8;
     section.fill("max_qos", integer(0..=2_u8), &mut qos_max)?;
     settings.set_qos_max(qos_max);
     section.fill("retain_available", boolean, &mut settings.retain_available)?;
     section.fill("shared_available", boolean, &mut settings.shared_available)?;
+    section.fill("exclusive_available", boolean, &mut settings.exclusive_available)?;
     section.fill("wildcard_available", boolean, &mut settings.wildcard_available)?;
     section.fill("subscription_ids_available", boolean, &mut settings.subscription_ids_available)?;
-    reader.close(section);
-    Ok(settings)
+    Ok(())
 }
 
 /// The limits of what the broker keeps.
@@ -68,6 +82,12 @@ pub(super) fn read_broker(reader: &mut Reader) -> Result<BrokerSettings, ConfigE
     section.fill("max_messages", count(0..=u32::MAX), &mut retained.messages_max)?;
     section.fill("max_payload", bytes(0..=PACKET_SIZE_MAX as usize), &mut retained.payload_max)?;
     section.fill("max_bytes", bytes(0..=1 << 40), &mut retained.bytes_max)?;
+    reader.close(section);
+    let delayed = &mut settings.delayed;
+    let mut section = reader.section("delayed")?;
+    section.fill("max_messages", count(0..=u32::MAX), &mut delayed.messages_max)?;
+    section.fill("max_bytes", bytes(0..=1 << 40), &mut delayed.bytes_max)?;
+    section.fill("max_seconds", integer(0..=u32::MAX), &mut delayed.seconds_max)?;
     reader.close(section);
     Ok(settings)
 }

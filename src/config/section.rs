@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::error::{ConfigError, Origin};
-use super::kind::{Fit, text};
+use super::kind::{Fit, table, text};
 use super::tree::{Node, Table, Value, parse_value};
 
 /// The whole tree, as far as it has not been asked for.
@@ -200,6 +200,15 @@ impl Section {
             }
             None => Ok(self.place(key)),
         }
+    }
+
+    /// `[name.inner]`, or `None` when it is not there or empty. What is asked of it counts as asked of the section
+    /// `inner` outside, which knows the same keys.
+    pub(super) fn inner(&mut self, inner: &'static str) -> Result<Option<Section>, ConfigError> {
+        let Some(Placed { value: table, place }) = self.take(inner, table)? else {
+            return Ok(None);
+        };
+        Ok((!table.is_empty()).then(|| Section::new(inner, place.key, table, place.origin)))
     }
 
     /// Where a key would stand that is not set: at its section.

@@ -8,13 +8,13 @@ use std::task::Poll;
 
 use atomic_waker::AtomicWaker;
 
+use super::socket::Socket;
 use crate::broker::Wire;
 use crate::metrics::Metrics;
-use crate::net::TcpStream;
 
 /// A socket with what others need to reach its owner.
 pub(super) struct Connection {
-    stream: TcpStream,
+    socket: Box<dyn Socket>,
     metrics: Arc<Metrics>,
     owner: AtomicWaker,
     woken: AtomicBool,
@@ -24,6 +24,8 @@ pub(super) struct Connection {
     silence_max_ms: AtomicU32,
     /// It was silent for too long, or the server stops.
     overdue: AtomicBool,
+    /// It lost its place among the handshakes.
+    put_out: AtomicBool,
 }
 
 /// What the owner of a connection wakes up for.
@@ -47,15 +49,21 @@ pub(super) struct Wants {
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream, metrics: Arc<Metrics>, now_ms: u64, silence_max_ms: u32) -> Self {
+    pub(super) fn new(
+        socket: Box<dyn Socket>,
+        metrics: Arc<Metrics>,
+        now_ms: u64,
+        silence_max_ms: u32,
+    ) -> Self {
         Self {
-            stream,
+            socket,
             metrics,
             owner: AtomicWaker::new(),
             woken: AtomicBool::new(false),
             heard_ms: AtomicU64::new(now_ms),
             silence_max_ms: AtomicU32::new(silence_max_ms),
             overdue: AtomicBool::new(false),
+            put_out: AtomicBool::new(false),
         }
     }
 
@@ -66,14 +74,14 @@ impl Connection {
             if self.woken.swap(false, Ordering::AcqRel) {
                 return Poll::Ready(Input::Woken);
             }
-            if wants.room && self.stream.poll_write_ready(context).is_ready() {
+            if wants.room && self.socket.poll_write_ready(context).is_ready() {
                 return Poll::Ready(Input::Writable);
             }
             if !wants.bytes {
                 return Poll::Pending;
             }
             // A failed poll shows at the next read.
-            self.stream.poll_read_ready(context).map(|_| Input::Readable)
+            self.socket.poll_read_ready(context).map(|_| Input::Readable)
         })
         .await
     }
@@ -89,7 +97,7 @@ impl Connection {
 
     /// Reads without waiting.
     pub(super) fn try_read(&self, into: &mut [u8]) -> io::Result<usize> {
-        let read = self.stream.try_read(into)?;
+        let read = self.socket.try_read(into)?;
         self.metrics.bytes_received.inc_by(read as u64);
         Ok(read)
     }
@@ -124,16 +132,25 @@ impl Connection {
         self.overdue.load(Ordering::Acquire)
     }
 
+    /// Tells the owner that somebody else has got its place among the handshakes.
+    pub(super) fn put_out(&self) {
+        self.put_out.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    pub(super) fn is_put_out(&self) -> bool {
+        self.put_out.load(Ordering::Acquire)
+    }
+
     /// Ends the sending direction, so that the peer reads what was written and then the end.
     pub(super) fn finish(&self) {
-        // Fails only when the connection is broken, which is as good.
-        _ = socket2::SockRef::from(&self.stream).shutdown(std::net::Shutdown::Write);
+        self.socket.finish();
     }
 }
 
 impl Wire for Connection {
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.stream.try_write(bytes)?;
+        let written = self.socket.try_write(bytes)?;
         self.metrics.bytes_sent.inc_by(written as u64);
         Ok(written)
     }

@@ -2,20 +2,22 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use tracing::debug;
 
 use super::Shared;
 use super::connection::{Connection, Input, Wants};
+use super::handshakes::Handshake;
+use super::throttle::{Limit, Throttle};
 use crate::broker::{Admission, Attached, Burst, Candidate, Duty, PasswordCheck, Wire};
 use crate::codec::{
     self, ConnAck, ConnAckProperties, Connect, DecodeError, Packet, ProtocolVersion, ReasonCode,
 };
 use crate::metrics::ReasonLabel;
 use crate::net::clock;
-use crate::session::Negotiated;
+use crate::session::{Negotiated, Settings};
 
 /// Bytes read at once. All connections of a thread share one such buffer.
 const SCRATCH_BYTES: usize = 64 << 10;
@@ -34,7 +36,7 @@ thread_local! {
 /// Why a conversation is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// The peer closed or the network failed.
+    /// The peer closed or the network failed, or nothing is to be said.
     Network,
     /// This node closes, having said why where it could.
     Ours,
@@ -57,24 +59,38 @@ enum Stage {
 /// One connection and how far it has come. Dropping it tells the broker that the connection is gone.
 pub(super) struct Conversation {
     shared: Arc<Shared>,
+    /// The limits of the listener.
+    settings: Arc<Settings>,
     connection: Arc<Connection>,
+    /// The place that it takes until the client is in.
+    handshake: Option<Handshake<Weak<Connection>>>,
     stage: Stage,
     version: ProtocolVersion,
     /// The largest packet that the client takes, once its CONNECT has said so.
     client_packet_size_max: u32,
-    /// The beginning of a packet that has not arrived completely.
+    /// What was read and not handled: the beginning of a packet, or packets that have to wait.
     tail: Vec<u8>,
+    /// The client's rates, when it has a session and they are limited.
+    throttle: Option<Box<Throttle>>,
 }
 
 impl Conversation {
-    pub(super) fn new(shared: Arc<Shared>, connection: Arc<Connection>) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        settings: Arc<Settings>,
+        connection: Arc<Connection>,
+        handshake: Handshake<Weak<Connection>>,
+    ) -> Self {
         Self {
             shared,
+            settings,
             connection,
+            handshake: Some(handshake),
             stage: Stage::New,
             version: ProtocolVersion::V5,
             client_packet_size_max: u32::MAX,
             tail: Vec::new(),
+            throttle: None,
         }
     }
 
@@ -103,7 +119,22 @@ impl Conversation {
                 Duty::AwaitRoom => Wants { bytes: true, room: true },
                 Duty::AwaitRoomOnly => Wants { bytes: false, room: true },
             };
-            match self.connection.next(wants).await {
+            let input = match self.held_until() {
+                None => self.connection.next(wants).await,
+                Some(until) => {
+                    let wants = Wants { bytes: false, ..wants };
+                    tokio::select! {
+                        input = self.connection.next(wants) => input,
+                        () = tokio::time::sleep_until(until.into()) => {
+                            if let Err(end) = self.release() {
+                                return end;
+                            }
+                            continue;
+                        }
+                    }
+                }
+            };
+            match input {
                 Input::Readable => {
                     if let Err(end) = self.in_burst(Self::read_burst) {
                         return end;
@@ -117,6 +148,10 @@ impl Conversation {
                     }
                 }
                 Input::Woken if self.connection.is_overdue() => return self.on_overdue(),
+                // Nothing is said to it, so there is nothing to linger for.
+                Input::Woken if self.handshake.is_some() && self.connection.is_put_out() => {
+                    return End::Network;
+                }
                 Input::Woken => {}
             }
         }
@@ -162,6 +197,42 @@ impl Conversation {
         })
     }
 
+    /// Until when nothing is taken from the client, because it sends more than it may.
+    fn held_until(&self) -> Option<Instant> {
+        self.throttle.as_ref().and_then(|throttle| throttle.held_until())
+    }
+
+    /// Takes nothing more from the client until its rate allows it.
+    fn hold(&mut self, now: Instant, limit: Limit) {
+        if let Some(throttle) = &mut self.throttle {
+            throttle.hold(now, limit);
+            self.shared.metrics.throttled.get_or_create(&ReasonLabel { reason: limit.name() }).inc();
+            self.connection.on_heard(self.shared.ms(now));
+        }
+    }
+
+    /// Goes on with a client that was held back.
+    fn release(&mut self) -> Result<(), End> {
+        self.in_burst(|this, now, burst| {
+            if let Some(throttle) = &mut this.throttle {
+                this.shared.metrics.throttled_seconds.inc_by(throttle.release(now).as_secs_f64());
+                // It may have sent anything meanwhile: that time was not its silence.
+                this.connection.on_heard(this.shared.ms(now));
+            }
+            let bytes = std::mem::take(&mut this.tail);
+            this.on_all_bytes(now, bytes, burst)
+        })
+    }
+
+    /// Whether a PUBLISH is within the client's rate. If not, it waits.
+    fn may_publish(&mut self, now: Instant) -> bool {
+        let may = self.throttle.as_mut().is_none_or(|throttle| throttle.take_message(now));
+        if !may {
+            self.hold(now, Limit::Messages);
+        }
+        may
+    }
+
     /// Reads and handles what is there.
     fn read_burst(&mut self, now: Instant, burst: &mut Burst) -> Result<(), End> {
         SCRATCH.with_borrow_mut(|scratch| self.read_all(now, scratch, burst))
@@ -169,16 +240,25 @@ impl Conversation {
 
     fn read_all(&mut self, now: Instant, scratch: &mut [u8], burst: &mut Burst) -> Result<(), End> {
         for _ in 0..READS_MAX {
-            if matches!(self.stage, Stage::Checking(..)) {
+            if matches!(self.stage, Stage::Checking(..)) || self.held_until().is_some() {
                 return Ok(());
             }
-            let read = match self.connection.try_read(scratch) {
+            let room = self.throttle.as_mut().map_or(usize::MAX, |throttle| throttle.readable(now));
+            if room == 0 {
+                self.hold(now, Limit::Bytes);
+                return Ok(());
+            }
+            let room = room.min(scratch.len());
+            let read = match self.connection.try_read(&mut scratch[..room]) {
                 Ok(0) => return Err(End::Network),
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(_) => return Err(End::Network),
             };
+            if let Some(throttle) = &mut self.throttle {
+                throttle.on_read(now, read);
+            }
             if self.tail.is_empty() {
                 let used = self.on_bytes(now, &scratch[..read], burst)?;
                 self.tail.extend_from_slice(&scratch[used..read]);
@@ -208,8 +288,8 @@ impl Conversation {
         loop {
             let size_max = match self.attached() {
                 _ if matches!(self.stage, Stage::Checking(..)) => return Ok(used),
-                Some(_) => self.shared.broker.session_settings().packet_size_max,
-                None => self.shared.broker.session_settings().packet_size_max.min(CONNECT_BYTES_MAX),
+                Some(_) => self.settings.packet_size_max,
+                None => self.settings.packet_size_max.min(CONNECT_BYTES_MAX),
             };
             let header = match codec::peek(&bytes[used..], size_max) {
                 Ok(Some(header)) if used + header.total_len <= bytes.len() => header,
@@ -225,6 +305,7 @@ impl Conversation {
             };
             let frame = &bytes[used..used + header.total_len];
             match codec::decode(self.version, frame) {
+                Ok(Packet::Publish(_)) if !self.may_publish(now) => return Ok(used),
                 Ok(packet) => self.on_packet(now, packet, burst)?,
                 Err(error) => return Err(self.on_malformed(frame, &error)),
             }
@@ -262,7 +343,7 @@ impl Conversation {
     fn on_connect(&mut self, now: Instant, connect: &Connect<'_>, burst: &mut Burst) -> Result<(), End> {
         self.version = connect.version;
         self.client_packet_size_max = connect.properties.packet_size_max.map_or(u32::MAX, |size| size.get());
-        let admission = self.shared.broker.admit(connect, rand::random());
+        let admission = self.shared.broker.admit(connect, &self.settings, rand::random());
         self.on_admission(now, admission, burst)
     }
 
@@ -274,7 +355,12 @@ impl Conversation {
     ) -> Result<(), End> {
         match admission.map_err(|reason| self.refuse_connect(reason))? {
             Admission::Granted(negotiated) => self.attach(now, &negotiated, burst)?,
-            Admission::Password(negotiated, check) => self.stage = Stage::Checking(negotiated, check),
+            Admission::Password(negotiated, check) => {
+                if self.handshake.as_mut().is_some_and(|handshake| handshake.wait().is_err()) {
+                    return Err(End::Network);
+                }
+                self.stage = Stage::Checking(negotiated, check);
+            }
             Admission::Challenged(candidate, packet) => {
                 self.stage = Stage::Proving(candidate);
                 // Nothing else was written but such packets, each answered: a few bytes fit the socket.
@@ -289,8 +375,11 @@ impl Conversation {
 
     /// Gives the client its session, unless it takes too little to be told so [MQTT5-3.1.2-24].
     fn attach(&mut self, now: Instant, negotiated: &Negotiated, burst: &mut Burst) -> Result<(), End> {
-        if !negotiated.connack_fits(self.shared.broker.session_settings()) {
+        if !negotiated.connack_fits() {
             return Err(self.refuse_connect(ReasonCode::PacketTooLarge));
+        }
+        if self.handshake.take().is_some_and(|handshake| handshake.complete().is_err()) {
+            return Err(End::Network);
         }
         let wire: Arc<dyn Wire> = Arc::clone(&self.connection) as Arc<dyn Wire>;
         let attached = self.shared.broker.connect(now, negotiated, &wire, burst);
@@ -298,6 +387,7 @@ impl Conversation {
         self.connection.on_heard(self.shared.ms(now));
         self.connection.set_silence_max(silence_max);
         self.shared.watch(&self.connection);
+        self.throttle = Throttle::new(now, &self.settings).map(Box::new);
         debug!(client = %negotiated.client_id, user = ?negotiated.user, version = ?negotiated.version, "connected");
         self.stage = Stage::Attached(attached);
         Ok(())

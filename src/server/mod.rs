@@ -3,10 +3,14 @@
 //! Each client has one task with a socket and little else. It reads into a buffer that its thread's
 //! connections share, hands packets to the broker, and writes only what the socket takes at once.
 
+mod bucket;
 mod connection;
 mod conversation;
+mod handshakes;
 mod password_checks;
 mod settings;
+mod socket;
+mod throttle;
 mod wheel;
 
 use std::io;
@@ -19,14 +23,17 @@ use parking_lot::Mutex;
 use tracing::{info, warn};
 
 pub use settings::{Listener, Settings};
+pub use socket::Socket;
 
 use crate::broker::Broker;
 use crate::metrics::Metrics;
 use crate::net::backoff::Backoff;
-use crate::net::{TcpListener, TcpStream, clock};
+use crate::net::{TcpListener, clock};
+use crate::session;
 use crate::tasks::Tasks;
 use connection::Connection;
 use conversation::Conversation;
+use handshakes::Handshakes;
 use password_checks::PasswordChecks;
 use wheel::{TICK, Wheel};
 
@@ -44,10 +51,11 @@ pub struct BindError {
 /// Open listeners that do not accept yet.
 pub struct Server {
     listeners: Vec<(TcpListener, Listener)>,
+    session: Arc<session::Settings>,
 }
 
 /// What all connections share.
-struct Shared {
+pub struct Shared {
     broker: Arc<Broker>,
     metrics: Arc<Metrics>,
     tasks: Tasks,
@@ -64,18 +72,18 @@ struct Watch {
 }
 
 impl Server {
-    /// Opens all listeners.
+    /// Opens all listeners. `session` are the limits of sessions where a listener has none of its own.
     ///
     /// # Errors
     /// The first address that cannot be opened.
-    pub async fn bind(settings: Settings) -> Result<Self, BindError> {
+    pub async fn bind(settings: Settings, session: session::Settings) -> Result<Self, BindError> {
         let mut listeners = Vec::with_capacity(settings.listeners.len());
         for listener in settings.listeners {
             let bind = listener.bind;
             let socket = TcpListener::bind(bind).await.map_err(|error| BindError { bind, error })?;
             listeners.push((socket, listener));
         }
-        Ok(Self { listeners })
+        Ok(Self { listeners, session: Arc::new(session) })
     }
 
     /// The addresses that clients can connect to, with the ports that the system chose.
@@ -87,7 +95,19 @@ impl Server {
     /// Starts to accept. The tasks end when `tasks` are asked to stop; connections end when the broker closes
     /// them.
     pub fn start(self, broker: Arc<Broker>, metrics: Arc<Metrics>, tasks: &Tasks) {
-        let shared = Arc::new(Shared {
+        let shared = Shared::start(broker, metrics, tasks);
+        for (socket, listener) in self.listeners {
+            let door = Door::new(Arc::clone(&shared), listener, &self.session);
+            tasks.spawn_essential("listener", accept(socket, door));
+        }
+    }
+}
+
+impl Shared {
+    /// Begins to watch connections for their silence, until `tasks` are asked to stop.
+    #[must_use]
+    pub fn start(broker: Arc<Broker>, metrics: Arc<Metrics>, tasks: &Tasks) -> Arc<Self> {
+        let shared = Arc::new(Self {
             broker,
             metrics,
             tasks: tasks.clone(),
@@ -95,14 +115,10 @@ impl Server {
             started: clock::now(),
             silent: Mutex::new(Wheel::new()),
         });
-        for (socket, listener) in self.listeners {
-            tasks.spawn_essential("listener", accept(Arc::clone(&shared), socket, listener));
-        }
-        tasks.spawn_essential("silence", watch_silence(shared));
+        tasks.spawn_essential("silence", watch_silence(Arc::clone(&shared)));
+        shared
     }
-}
 
-impl Shared {
     /// Milliseconds of the server's clock.
     fn ms(&self, now: Instant) -> u64 {
         now.saturating_duration_since(self.started).as_millis() as u64
@@ -120,10 +136,9 @@ impl Shared {
     }
 }
 
-async fn accept(shared: Arc<Shared>, socket: TcpListener, listener: Listener) {
-    info!(bind = %listener.bind, "listening for MQTT");
-    let stopping = shared.tasks.stopping().clone();
-    let open = Arc::new(AtomicUsize::new(0));
+async fn accept(socket: TcpListener, door: Door) {
+    info!(bind = %door.settings.bind, "listening for MQTT");
+    let stopping = door.shared.tasks.stopping().clone();
     let mut backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1), 0);
     loop {
         let accepted = tokio::select! {
@@ -133,37 +148,70 @@ async fn accept(shared: Arc<Shared>, socket: TcpListener, listener: Listener) {
         match accepted {
             Ok((stream, _)) => {
                 backoff.reset();
-                welcome(&shared, &listener, &open, stream);
+                // Our writes are gathered already; waiting for more would only delay them. Fails when the
+                // connection was reset before it was accepted.
+                if stream.set_nodelay(true).is_ok() {
+                    door.welcome(Box::new(stream));
+                }
             }
             Err(error) => {
                 // Out of descriptors or memory: those that are connected go on, new ones wait.
                 warn!(%error, "cannot accept a connection");
-                shared.count_refused("accept_error");
+                door.shared.count_refused("accept_error");
                 tokio::time::sleep(backoff.next_pause()).await;
             }
         }
     }
 }
 
-fn welcome(shared: &Arc<Shared>, listener: &Listener, open: &Arc<AtomicUsize>, stream: TcpStream) {
-    if open.load(Ordering::Relaxed) >= listener.connections_max {
-        shared.count_refused("connections_max");
-        return;
+/// Where the connections of one listener come in, with the listener's limits and how much of them is taken. Whatever
+/// carries their bytes comes through here.
+pub struct Door {
+    shared: Arc<Shared>,
+    settings: Listener,
+    session: Arc<session::Settings>,
+    /// Connections that are open.
+    open: Arc<AtomicUsize>,
+    handshakes: Arc<Handshakes<Weak<Connection>>>,
+}
+
+impl Door {
+    /// Nobody has come in yet. `session` are the limits of sessions if the listener has none of its own.
+    #[must_use]
+    pub fn new(shared: Arc<Shared>, mut settings: Listener, session: &Arc<session::Settings>) -> Self {
+        let session = settings.session.take().map_or_else(|| Arc::clone(session), Arc::new);
+        let handshakes = Handshakes::new(settings.handshakes_max);
+        Self { shared, settings, session, open: Arc::default(), handshakes }
     }
-    // Our writes are gathered already; waiting for more would only delay them.
-    if stream.set_nodelay(true).is_err() {
-        return; // Reset before it was accepted.
+
+    /// Begins the conversation with a new client, as a task, or closes the connection when there are too many.
+    pub fn welcome(&self, socket: Box<dyn Socket>) {
+        let Self { shared, settings, session, open, handshakes } = self;
+        let now = clock::now();
+        let silence_max = u32::try_from(settings.connect_timeout.as_millis()).unwrap_or(u32::MAX);
+        let connection =
+            Arc::new(Connection::new(socket, Arc::clone(&shared.metrics), shared.ms(now), silence_max));
+        // With all connections taken, too, a silent one is worth less than one that may have something to say.
+        let is_full = settings.connections_max <= open.load(Ordering::Relaxed);
+        let Some((handshake, displaced)) = handshakes.begin(now, Arc::downgrade(&connection), is_full) else {
+            shared.count_refused(if is_full { "connections_max" } else { "handshakes_max" });
+            return;
+        };
+        if let Some(displaced) = displaced {
+            shared.count_refused("handshake_put_out");
+            // Else it is about to leave by itself.
+            if let Some(connection) = displaced.upgrade() {
+                connection.put_out();
+            }
+        }
+        let place = Place::take(open);
+        shared.watch(&connection);
+        let conversation = Conversation::new(Arc::clone(shared), Arc::clone(session), connection, handshake);
+        shared.tasks.spawn("connection", async move {
+            conversation.run().await;
+            drop(place);
+        });
     }
-    let place = Place::take(open);
-    let silence_max = u32::try_from(listener.connect_timeout.as_millis()).unwrap_or(u32::MAX);
-    let connection =
-        Arc::new(Connection::new(stream, Arc::clone(&shared.metrics), shared.ms(clock::now()), silence_max));
-    shared.watch(&connection);
-    let conversation = Conversation::new(Arc::clone(shared), connection);
-    shared.tasks.spawn("connection", async move {
-        conversation.run().await;
-        drop(place);
-    });
 }
 
 /// One of a listener's places for connections.

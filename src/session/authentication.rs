@@ -56,7 +56,7 @@ mod tests {
     use crate::codec::{
         ConnAck, Connect, ConnectProperties, Packet, ProtocolVersion, Publish, PublishProperties, Qos, decode,
     };
-    use crate::session::{Negotiated, Outbox, Session, Settings};
+    use crate::session::{Negotiated, Outbox, Session};
 
     const METHOD: &str = "FEATHER";
     const BEGIN: ReasonCode = ReasonCode::ReAuthenticate;
@@ -75,11 +75,11 @@ mod tests {
             ..ConnectProperties::default()
         };
         let connect = Connect { properties, ..Connect::new(ProtocolVersion::V5, "client") };
-        let mut negotiated = Negotiated::new(&connect, &Settings::default(), 1).unwrap();
+        let mut negotiated = Negotiated::new(&connect, &Arc::default(), 1).unwrap();
         if let Some(method) = method {
             negotiated = negotiated.by_exchange("fin".into(), method, b"last".to_vec());
         }
-        let mut session = Session::new(&negotiated, Arc::new(Settings::default()));
+        let mut session = Session::new(&negotiated);
         let mut out = Outbox::default();
         session.on_connected(crate::net::clock::now(), &negotiated, false, &mut out);
         (session, out.take())

@@ -9,6 +9,7 @@ use super::client_id::{ClientId, ClientIdError};
 use super::settings::Settings;
 use super::will::Will;
 use crate::codec::{ConnAck, ConnAckProperties, Connect, ProtocolVersion, Qos, ReasonCode};
+use crate::topic::TopicName;
 
 /// The Session Expiry Interval value that means "never" [MQTT5-3.1.2.11.2].
 const NEVER_EXPIRES: u32 = u32::MAX;
@@ -94,6 +95,8 @@ pub struct Negotiated {
     assigned: bool,
     keep_alive_changed: bool,
     expiry_changed: bool,
+    /// This node's limits, by the listener that the client came through.
+    pub(super) settings: Arc<Settings>,
 }
 
 /// The enhanced authentication by which a client has proven itself.
@@ -104,11 +107,11 @@ struct Exchange {
 }
 
 impl Negotiated {
-    /// Applies this node's limits to a CONNECT. `random` names a client that came without a Client Identifier.
+    /// Applies the limits of the client's listener to a CONNECT. `random` names a client that came without a Client Identifier.
     ///
     /// # Errors
     /// The reason code of the CONNACK that refuses it.
-    pub fn new(connect: &Connect<'_>, settings: &Settings, random: u128) -> Result<Self, ReasonCode> {
+    pub fn new(connect: &Connect<'_>, settings: &Arc<Settings>, random: u128) -> Result<Self, ReasonCode> {
         let properties = &connect.properties;
         let (client_id, assigned) = client_id(connect, settings, random)?;
         let will = connect.will.as_ref();
@@ -151,6 +154,7 @@ impl Negotiated {
             assigned,
             keep_alive_changed: keep_alive != connect.keep_alive,
             expiry_changed: expiry.seconds() != asked && connect.version == ProtocolVersion::V5,
+            settings: Arc::clone(settings),
         })
     }
 
@@ -165,6 +169,25 @@ impl Negotiated {
     #[must_use]
     pub fn by_exchange(self, user: Arc<str>, method: &'static str, last_data: Vec<u8>) -> Self {
         Self { user: Some(user), exchange: Some(Exchange { method, last_data }), ..self }
+    }
+
+    /// Where the Will is to be published, if there is one.
+    #[must_use]
+    pub fn will_topic(&self) -> Option<&TopicName> {
+        self.will.as_deref().map(Will::topic)
+    }
+
+    /// The limits of the client's listener.
+    #[must_use]
+    pub fn settings(&self) -> &Arc<Settings> {
+        &self.settings
+    }
+
+    /// Lets the Will, if there is one, be published to another topic than the client's.
+    pub fn set_will_topic(&mut self, topic: TopicName) {
+        if let Some(will) = &mut self.will {
+            will.set_topic(topic);
+        }
     }
 
     /// The Authentication Method of the connection, when the client was proven by one.
@@ -187,8 +210,8 @@ impl Negotiated {
     /// Whether the CONNACK that accepts the client is no larger than it takes [MQTT5-3.1.2-24]. If not, it has to
     /// be refused.
     #[must_use]
-    pub fn connack_fits(&self, settings: &Settings) -> bool {
-        self.fits(&self.connack_without_information(settings, false))
+    pub fn connack_fits(&self) -> bool {
+        self.fits(&self.connack_without_information(false))
     }
 
     fn fits(&self, connack: &ConnAck<'_>) -> bool {
@@ -196,8 +219,8 @@ impl Negotiated {
     }
 
     /// The CONNACK that accepts it, with every limit that differs from the protocol's default.
-    pub(super) fn connack(&self, settings: &Settings, session_present: bool) -> ConnAck<'_> {
-        let mut connack = self.connack_without_information(settings, session_present);
+    pub(super) fn connack(&self, session_present: bool) -> ConnAck<'_> {
+        let mut connack = self.connack_without_information(session_present);
         connack.properties.response_information = self.response_information.as_deref();
         if !self.fits(&connack) {
             connack.properties.response_information = None;
@@ -205,7 +228,8 @@ impl Negotiated {
         connack
     }
 
-    fn connack_without_information(&self, settings: &Settings, session_present: bool) -> ConnAck<'_> {
+    fn connack_without_information(&self, session_present: bool) -> ConnAck<'_> {
+        let settings = &self.settings;
         let receive_maximum = NonZeroU16::new(settings.receive_maximum).filter(|max| max.get() != u16::MAX);
         let last_data = self.exchange.as_ref().map(|exchange| exchange.last_data.as_slice());
         ConnAck {

@@ -87,8 +87,11 @@ pub(super) enum Arrival<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Inbound {
     aliases: BTreeMap<NonZeroU16, TopicName>,
-    /// QoS 2 messages that were published and wait for their PUBREL.
+    /// QoS 2 messages that were published on this connection and wait for their PUBREL.
     unreleased: BTreeSet<PacketId>,
+    /// The same of earlier connections. They take nothing of the client's window, which each connection opens anew
+    /// (section 4.9), perhaps with another limit.
+    unreleased_before: BTreeSet<PacketId>,
     /// QoS 1 messages that are being published.
     unacknowledged: u16,
 }
@@ -98,6 +101,7 @@ impl Inbound {
     pub(super) fn on_connected(&mut self) {
         self.aliases.clear();
         self.unacknowledged = 0;
+        self.unreleased_before.append(&mut self.unreleased);
     }
 
     pub(super) fn on_publish<'a>(
@@ -125,7 +129,8 @@ impl Inbound {
             format?; // Nothing else would tell the client.
         }
         if let Some(id) = publish.packet_id {
-            if publish.qos == Qos::ExactlyOnce && self.unreleased.contains(&id) {
+            let is_known = self.unreleased.contains(&id) || self.unreleased_before.contains(&id);
+            if publish.qos == Qos::ExactlyOnce && is_known {
                 return Ok(Arrival::Again(id));
             }
             let pending = self.unreleased.len() + usize::from(self.unacknowledged);
@@ -146,7 +151,8 @@ impl Inbound {
         Ok(Arrival::New(Incoming {
             topic,
             payload: publish.payload,
-            retain: publish.retain,
+            // Only a 3.x client can come here with a flag that means nothing: it was not told.
+            retain: publish.retain && settings.retain_available,
             properties: properties.forwarded(),
             expires_at: expiry.and_then(|expiry| now.checked_add(expiry)),
             qos: publish.qos,
@@ -165,7 +171,7 @@ impl Inbound {
 
     /// A PUBREL: whether the identifier was in use.
     pub(super) fn on_release(&mut self, id: PacketId) -> bool {
-        self.unreleased.remove(&id)
+        self.unreleased.remove(&id) || self.unreleased_before.remove(&id)
     }
 
     fn topic<'a>(&mut self, publish: &Publish<'a>, settings: &Settings) -> Result<Topic<'a>, ReasonCode> {
@@ -180,7 +186,7 @@ impl Inbound {
             return known.cloned().map(Topic::Aliased).ok_or(ReasonCode::ProtocolError);
         }
         let topic = TopicRef::parse(publish.topic).map_err(|_| ReasonCode::TopicNameInvalid)?;
-        if topic.levels().count() > settings.topic_levels_max {
+        if !settings.takes_topic(publish.topic.len(), topic.levels().count()) {
             return Err(ReasonCode::TopicNameInvalid);
         }
         if let Some(alias) = alias {

@@ -37,7 +37,7 @@ use crate::codec::{
     SubAck, Subscribe, SubscribeOptions, UnsubAck, Unsubscribe, UserProperties,
 };
 use crate::message::Message;
-use crate::topic::SubscriptionFilter;
+use crate::topic::{SubscriptionFilter, SubscriptionKind};
 use authentication::Authentication;
 use inbound::{Arrival, Inbound};
 use outbound::{Outbound, Window, release};
@@ -79,7 +79,7 @@ pub enum Request<'a> {
 /// A subscription of one session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscription {
-    /// The Topic Filter, with its share if it has one.
+    /// The Topic Filter, with what stands in front of it.
     pub filter: SubscriptionFilter,
     /// QoS, No Local, Retain As Published, Retain Handling.
     pub options: SubscribeOptions,
@@ -125,6 +125,7 @@ struct Connected {
 pub struct Session {
     client_id: ClientId,
     user: Option<Arc<str>>,
+    /// Of the listener that the client is connected through, or was last.
     settings: Arc<Settings>,
     connected: Option<Connected>,
     expiry: Expiry,
@@ -137,11 +138,11 @@ pub struct Session {
 impl Session {
     /// A new session for an accepted CONNECT; [`Session::on_connected`] starts it.
     #[must_use]
-    pub fn new(negotiated: &Negotiated, settings: Arc<Settings>) -> Self {
+    pub fn new(negotiated: &Negotiated) -> Self {
         Self {
             client_id: negotiated.client_id.clone(),
             user: negotiated.user.clone(),
-            settings,
+            settings: Arc::clone(&negotiated.settings),
             connected: None,
             expiry: negotiated.expiry,
             will: None,
@@ -151,10 +152,14 @@ impl Session {
         }
     }
 
-    /// Starts or resumes the session on a new connection: CONNACK, then what the client has not acknowledged.
+    /// Starts or resumes the session on a new connection: CONNACK, then what the client has not acknowledged. From
+    /// now on the limits of this connection's listener hold. What was granted under others stays: subscriptions,
+    /// and messages under way. What waits and finds no room behind those that are sent now is dropped by the new
+    /// listener's rule.
     pub fn on_connected(&mut self, now: Instant, negotiated: &Negotiated, present: bool, out: &mut Outbox) {
         let version = negotiated.version;
-        out.push(version, &Packet::ConnAck(negotiated.connack(&self.settings, present)));
+        out.push(version, &Packet::ConnAck(negotiated.connack(present)));
+        self.settings = Arc::clone(&negotiated.settings);
         self.user.clone_from(&negotiated.user);
         self.expiry = negotiated.expiry;
         self.will.clone_from(&negotiated.will);
@@ -173,6 +178,7 @@ impl Session {
         let aliases_max = self.settings.topic_aliases_made_max.min(negotiated.client_topic_alias_maximum);
         self.outbound.on_connected(aliases_max);
         self.pump(now, out);
+        self.outbound.shrink_queue(&self.settings, out);
     }
 
     /// The client's name.
@@ -181,10 +187,22 @@ impl Session {
         &self.client_id
     }
 
+    /// Bytes of packets that may wait for the client's socket.
+    #[must_use]
+    pub fn outbox_bytes_max(&self) -> usize {
+        self.settings.outbox_bytes_max
+    }
+
     /// Who the client proved to be on its present or last connection; `None` for an anonymous one.
     #[must_use]
     pub fn user(&self) -> Option<&Arc<str>> {
         self.user.as_ref()
+    }
+
+    /// The limits of the client's listener.
+    #[must_use]
+    pub fn settings(&self) -> &Arc<Settings> {
+        &self.settings
     }
 
     /// The version of the present connection.
@@ -281,6 +299,27 @@ impl Session {
     #[must_use]
     pub fn has_subscription(&self, filter: &SubscriptionFilter) -> bool {
         self.subscriptions.contains_key(filter)
+    }
+
+    /// The subscription that this node makes for the client by itself; one that it has for the filter already stays
+    /// as it is, but for the Retain Handling.
+    ///
+    /// # Errors
+    /// The code that a client would get that asks for such a filter.
+    pub fn may_have(
+        &self,
+        filter: SubscriptionFilter,
+        options: SubscribeOptions,
+    ) -> Result<Subscription, ReasonCode> {
+        self.check_size(&filter, filter.filter.as_str().len())?;
+        if let Some(reason) = self.unavailable(&filter) {
+            return Err(reason);
+        }
+        let known = self.subscriptions.get(&filter).copied();
+        let new = SubscribeOptions { qos: options.qos.min(self.settings.qos_max), ..options };
+        let (kept, id) = known.unwrap_or((new, None));
+        let options = SubscribeOptions { retain_handling: options.retain_handling, ..kept };
+        Ok(Subscription { filter, options, id })
     }
 
     /// Whether one more subscription fits the limit.
@@ -459,7 +498,7 @@ impl Session {
         let mut filters = Vec::with_capacity(subscribe.filters.len());
         for entry in &subscribe.filters {
             let filter = self.filter(entry.filter);
-            let is_shared = filter.as_ref().is_ok_and(|filter| filter.share.is_some());
+            let is_shared = filter.as_ref().is_ok_and(|filter| filter.share().is_some());
             if is_shared && entry.options.no_local {
                 // [MQTT5-3.8.3-4]
                 return Err(ReasonCode::ProtocolError);
@@ -487,8 +526,15 @@ impl Session {
 
     /// The code for a filter that asks for what this node does not offer.
     fn unavailable(&self, filter: &SubscriptionFilter) -> Option<ReasonCode> {
-        if filter.share.is_some() && !self.settings.shared_available {
-            return Some(ReasonCode::SharedSubscriptionsNotSupported);
+        match filter.kind {
+            SubscriptionKind::Shared(_) if !self.settings.shared_available => {
+                return Some(ReasonCode::SharedSubscriptionsNotSupported);
+            }
+            // The standard knows nothing of it, so there is no code of its own, and nothing that announces it.
+            SubscriptionKind::Exclusive if !self.settings.exclusive_available => {
+                return Some(ReasonCode::TopicFilterInvalid);
+            }
+            SubscriptionKind::Plain | SubscriptionKind::Exclusive | SubscriptionKind::Shared(_) => {}
         }
         let is_refused = filter.filter.has_wildcards() && !self.settings.wildcard_available;
         is_refused.then_some(ReasonCode::WildcardSubscriptionsNotSupported)
@@ -496,10 +542,14 @@ impl Session {
 
     fn filter(&self, text: &str) -> Result<SubscriptionFilter, ReasonCode> {
         let filter = SubscriptionFilter::parse(text).map_err(|_| ReasonCode::TopicFilterInvalid)?;
-        if filter.filter.as_str().split('/').count() > self.settings.topic_levels_max {
-            return Err(ReasonCode::TopicFilterInvalid);
-        }
+        self.check_size(&filter, text.len())?;
         Ok(filter)
+    }
+
+    /// `len` is that of the whole text, with what stands in front of the filter.
+    fn check_size(&self, filter: &SubscriptionFilter, len: usize) -> Result<(), ReasonCode> {
+        let levels = filter.filter.as_str().split('/').count();
+        if self.settings.takes_topic(len, levels) { Ok(()) } else { Err(ReasonCode::TopicFilterInvalid) }
     }
 
     fn on_disconnect<'a>(&mut self, disconnect: &Disconnect<'_>) -> Result<Request<'a>, ReasonCode> {

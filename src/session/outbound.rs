@@ -151,6 +151,17 @@ impl Outbound {
         self.sent = 0;
     }
 
+    /// Drops what the queue holds beyond limits that were not there when it was filled.
+    pub(super) fn shrink_queue(&mut self, settings: &Settings, out: &mut Outbox) {
+        while self.queue.len() > settings.queue_len_max || self.queue_bytes > settings.queue_bytes_max {
+            let dropped =
+                if settings.queue_drops_oldest { self.queue.pop_front() } else { self.queue.pop_back() };
+            let Some(dropped) = dropped else { break };
+            self.queue_bytes -= dropped.message.bytes();
+            out.tally.queue_full += 1;
+        }
+    }
+
     /// Takes one copy. `window` is `None` while the client is away.
     pub(super) fn deliver(
         &mut self,

@@ -1,4 +1,4 @@
-//! The limits that every session of this node works under.
+//! The limits that a session works under: those of the listener that its client came through last.
 
 use std::time::Duration;
 
@@ -45,8 +45,15 @@ pub struct Settings {
     pub subscriptions_max: usize,
     /// Levels of a Topic Name or Topic Filter.
     pub topic_levels_max: usize,
+    /// Bytes of a Topic Name, or of a Topic Filter with its `$share/{ShareName}/`.
+    pub topic_len_max: usize,
     /// Bytes of a Client Identifier.
     pub client_id_len_max: usize,
+    /// PUBLISH packets per second from a client, and at once after a pause; 0 is no limit. A client that sends
+    /// more is not read from until its rate allows it.
+    pub message_rate_max: u32,
+    /// The same for all bytes.
+    pub byte_rate_max: u64,
     /// Highest QoS of a PUBLISH, of a Will and of a subscription: announced as Maximum QoS [MQTT5-3.2.2-9].
     /// Subscriptions that ask for more are granted this one [MQTT5-3.2.2-10].
     pub qos_max: Qos,
@@ -54,6 +61,8 @@ pub struct Settings {
     pub retain_available: bool,
     /// Whether shared subscriptions are taken; if not, clients are told so [MQTT5-3.2.2.3.13].
     pub shared_available: bool,
+    /// Whether exclusive subscriptions are taken; if not, their filters are refused as no Topic Filters.
+    pub exclusive_available: bool,
     /// Whether Topic Filters may contain wildcards; if not, clients are told so [MQTT5-3.2.2.3.11].
     pub wildcard_available: bool,
     /// Whether subscriptions may have identifiers; if not, clients are told so [MQTT5-3.2.2.3.12].
@@ -79,10 +88,15 @@ impl Default for Settings {
             payload_format_check: false,
             subscriptions_max: 10_000,
             topic_levels_max: 128,
+            // What the standard allows: memory is bounded by bytes everywhere but in the subscriptions.
+            topic_len_max: 65_535,
             client_id_len_max: 256,
+            message_rate_max: 0,
+            byte_rate_max: 0,
             qos_max: Qos::ExactlyOnce,
             retain_available: true,
             shared_available: true,
+            exclusive_available: true,
             wildcard_available: true,
             subscription_ids_available: true,
         }
@@ -93,6 +107,12 @@ impl Settings {
     /// Sets `qos_max` from its number; what is above 2 is 2.
     pub fn set_qos_max(&mut self, number: u8) {
         self.qos_max = Qos::from_u8(number).unwrap_or(Qos::ExactlyOnce);
+    }
+
+    /// Whether a Topic Name or Topic Filter of so many bytes and levels is taken.
+    #[must_use]
+    pub fn takes_topic(&self, bytes: usize, levels: usize) -> bool {
+        bytes <= self.topic_len_max && levels <= self.topic_levels_max
     }
 
     /// The keep alive in force for a client that asks for `asked`, in seconds; 0 is none.

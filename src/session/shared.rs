@@ -29,7 +29,7 @@ impl Session {
     /// The filters of its shared subscriptions.
     pub fn shared_filters(&self) -> impl Iterator<Item = &SubscriptionFilter> {
         // They are ordered behind all that have no share.
-        self.subscriptions.keys().rev().take_while(|filter| filter.share.is_some())
+        self.subscriptions.keys().rev().take_while(|filter| filter.share().is_some())
     }
 
     /// Where one more message of this QoS would go. It costs `message_bytes` if it has to wait.

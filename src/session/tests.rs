@@ -10,6 +10,7 @@ use crate::codec::{
 use crate::message::Publication;
 use crate::topic::TopicRef;
 
+mod resumed;
 mod shared;
 
 const V5: ProtocolVersion = ProtocolVersion::V5;
@@ -39,7 +40,7 @@ impl Peer {
     fn connected(connect: &Connect<'_>, settings: Settings) -> Self {
         let settings = Arc::new(settings);
         let negotiated = Negotiated::new(connect, &settings, 1).unwrap();
-        let session = Session::new(&negotiated, Arc::clone(&settings));
+        let session = Session::new(&negotiated);
         let mut peer = Self { session, out: Outbox::default(), now: crate::net::clock::now(), settings };
         peer.session.on_connected(peer.now, &negotiated, false, &mut peer.out);
         peer.out.take();
@@ -181,7 +182,7 @@ fn names(requests: &Result<Request<'_>, ReasonCode>) -> &'static str {
 fn a_client_without_an_identifier_is_named_where_the_version_allows_it() {
     let check = |version, clean_start, expected: Result<(), ReasonCode>| {
         let connect = Connect { clean_start, ..Connect::new(version, "") };
-        let negotiated = Negotiated::new(&connect, &Settings::default(), 0xF10C);
+        let negotiated = Negotiated::new(&connect, &Arc::default(), 0xF10C);
         assert_eq!(
             negotiated.as_ref().map(|_| ()).map_err(|reason| *reason),
             expected,
@@ -203,11 +204,11 @@ fn a_client_without_an_identifier_is_named_where_the_version_allows_it() {
 fn session_expiry_is_capped_and_the_client_is_told() {
     let hour = Some(Duration::from_secs(3_600));
     let check = |version, clean_start, asked, max, expected: Expiry, told: Option<u32>| {
-        let settings = Settings { session_expiry_max: max, ..Settings::default() };
+        let settings = Arc::new(Settings { session_expiry_max: max, ..Settings::default() });
         let properties = ConnectProperties { session_expiry: asked, ..ConnectProperties::default() };
         let negotiated = Negotiated::new(&connect(version, clean_start, properties), &settings, 1).unwrap();
         assert_eq!(negotiated.expiry, expected, "{version:?} {clean_start} {asked:?} {max:?}");
-        assert_eq!(negotiated.connack(&settings, false).properties.session_expiry, told);
+        assert_eq!(negotiated.connack(false).properties.session_expiry, told);
     };
     check(V5, true, None, None, Expiry::AtClose, None);
     check(V5, false, None, None, Expiry::AtClose, None);
@@ -224,11 +225,11 @@ fn session_expiry_is_capped_and_the_client_is_told() {
 #[test]
 fn keep_alive_is_one_and_a_half_times_and_may_be_shortened() {
     let check = |version, asked, max, expected_ms: Option<u64>, told: Option<u16>| {
-        let settings = Settings { keep_alive_max: max, ..Settings::default() };
+        let settings = Arc::new(Settings { keep_alive_max: max, ..Settings::default() });
         let connect = Connect { keep_alive: asked, ..Connect::new(version, "client") };
         let negotiated = Negotiated::new(&connect, &settings, 1).unwrap();
         assert_eq!(negotiated.silence_max(), expected_ms.map(Duration::from_millis), "{asked} {max}");
-        assert_eq!(negotiated.connack(&settings, false).properties.server_keep_alive, told, "{asked} {max}");
+        assert_eq!(negotiated.connack(false).properties.server_keep_alive, told, "{asked} {max}");
     };
     check(V5, 10, u16::MAX, Some(15_000), None);
     check(V5, 0, u16::MAX, None, None);
@@ -674,8 +675,8 @@ fn a_client_gets_aliases_and_response_information_only_where_both_sides_allow_it
                 ..persistent()
             };
             let connect = connect(V5, true, properties);
-            let negotiated = Negotiated::new(&connect, &settings, 1).unwrap();
-            let connack = negotiated.connack(&settings, false);
+            let negotiated = Negotiated::new(&connect, &Arc::new(settings.clone()), 1).unwrap();
+            let connack = negotiated.connack(false);
             let expected = (asked == Some(true)).then_some("answers/");
             assert_eq!(connack.properties.response_information, expected);
             let mut peer = Peer::connected(&connect, settings);

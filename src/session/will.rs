@@ -28,7 +28,7 @@ impl Will {
     /// when the payload is not what it says.
     pub(super) fn new(will: &codec::Will<'_>, settings: &Settings) -> Result<Self, ReasonCode> {
         let topic = TopicName::parse(will.topic).map_err(|_| ReasonCode::TopicNameInvalid)?;
-        if topic.as_ref().levels().count() > settings.topic_levels_max {
+        if !settings.takes_topic(will.topic.len(), topic.as_ref().levels().count()) {
             return Err(ReasonCode::TopicNameInvalid);
         }
         check_response_topic(will.properties.response_topic)?;
@@ -38,11 +38,20 @@ impl Will {
             topic,
             payload: will.payload.into(),
             qos: will.qos,
-            retain: will.retain,
+            // A 3.x client cannot be told that nothing is retained.
+            retain: will.retain && settings.retain_available,
             properties: will.properties.forwarded().into(),
             message_expiry: will.properties.message_expiry.map(seconds),
             delay: will.properties.delay.map(seconds).unwrap_or_default(),
         })
+    }
+
+    pub(super) fn topic(&self) -> &TopicName {
+        &self.topic
+    }
+
+    pub(super) fn set_topic(&mut self, topic: TopicName) {
+        self.topic = topic;
     }
 
     /// How long after the end of the connection it is published, unless the session ends before

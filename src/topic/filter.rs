@@ -41,9 +41,12 @@ pub enum FilterError {
     /// `$share/…` or `$queue/…` where only the filter itself may stand: behind another share, for one.
     #[error("a share cannot stand inside a Topic Filter")]
     MisplacedShare,
+    /// `$exclusive/…` behind a share, or in front of what is not a filter for messages of clients.
+    #[error("$exclusive/ stands at the front and is followed by a Topic Filter that does not begin with $")]
+    MisplacedExclusive,
 }
 
-/// A valid Topic Filter without a share in front; clones share the text. Invariant: `check` passed.
+/// A valid Topic Filter with nothing in front; clones share the text. Invariant: `check` passed.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicFilter(Arc<str>);
 
@@ -51,7 +54,7 @@ impl TopicFilter {
     /// Checks the rules for Topic Filters of MQTT 3.1.1 and 5.0; levels may be empty.
     ///
     /// What a client sends is read by [`SubscriptionFilter::parse`](super::SubscriptionFilter::parse),
-    /// which takes the share off first; here a share is refused.
+    /// which takes off first what stands in front; here that is refused.
     ///
     /// # Errors
     /// The first rule that `text` breaks.
@@ -98,6 +101,9 @@ fn check(text: &str) -> Result<(), FilterError> {
     }
     if share::is_shared(text) {
         return Err(FilterError::MisplacedShare);
+    }
+    if share::is_exclusive(text) {
+        return Err(FilterError::MisplacedExclusive);
     }
     let mut levels = 0;
     let mut wildcards = false;
@@ -220,7 +226,9 @@ mod tests {
     fn a_share_is_taken_off_before_or_refused() {
         check_parse("$share/g/a", Err(FilterError::MisplacedShare));
         check_parse("$queue/a", Err(FilterError::MisplacedShare));
-        for text in ["$share", "$queue", "$shared/g/a", "$SHARE/g/a", "a/$share/g", "/$queue/a"] {
+        check_parse("$exclusive/a", Err(FilterError::MisplacedExclusive));
+        for text in ["$share", "$queue", "$shared/g/a", "$SHARE/g/a", "a/$share/g", "/$queue/a", "$exclusive"]
+        {
             check_parse(text, Ok(()));
         }
     }

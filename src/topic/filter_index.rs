@@ -136,7 +136,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::topic::oracle::{filters, naive, names};
+    use crate::topic::naive::naive;
+    use crate::topic::oracle::{filters, names};
     use crate::topic::{LEVELS_MAX, TOPIC_BYTES_MAX, TopicName};
 
     fn filter(text: &str) -> TopicFilter {

@@ -7,12 +7,17 @@
 //!
 //! Nothing here recurses over levels: 65,535 slashes cost time in proportion to their number, never stack.
 
+mod automatic;
 mod filter;
 mod filter_index;
+#[cfg(test)]
+mod naive;
 mod name;
 #[cfg(test)]
 mod oracle;
+mod rewrite;
 mod share;
+mod template;
 mod topic_index;
 mod trie;
 
@@ -21,10 +26,13 @@ use foldhash::fast::FixedState as RandomState; // The same order in every run.
 #[cfg(not(feature = "simulation"))]
 use foldhash::fast::RandomState;
 
+pub use automatic::{FilterTemplate, FilterTemplateError};
 pub use filter::{FilterError, TopicFilter};
 pub use filter_index::FilterIndex;
 pub use name::{NameError, TopicName, TopicRef};
-pub use share::{ShareName, SubscriptionFilter};
+pub use rewrite::{REWRITES_MAX, Rewrite, RewriteAction, RewriteError, RewriteRefusal, Rewrites, Rewriting};
+pub use share::{ShareName, SubscriptionFilter, SubscriptionKind};
+pub use template::{TemplateError, Unfilled, Whose};
 pub use topic_index::TopicIndex;
 
 /// Longest Topic Name or Topic Filter in UTF-8 bytes [MQTT-4.7.3-3] [MQTT5-4.7.3-3].

@@ -1,4 +1,4 @@
-//! Shared subscriptions: a Share Name in front of a Topic Filter.
+//! What may stand in front of the Topic Filter of a subscription: a Share Name, or the wish to be alone with it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,10 +9,16 @@ use super::{FilterError, TOPIC_BYTES_MAX, TopicFilter};
 const SHARE_PREFIX: &str = "$share/";
 const QUEUE_PREFIX: &str = "$queue/";
 const QUEUE_NAME: &str = "$queue";
+const EXCLUSIVE_PREFIX: &str = "$exclusive/";
 
 /// Whether the text asks for a share, rightly or wrongly.
 pub(super) fn is_shared(text: &str) -> bool {
     text.starts_with(SHARE_PREFIX) || text.starts_with(QUEUE_PREFIX)
+}
+
+/// Whether the text asks for an exclusive subscription, rightly or wrongly.
+pub(super) fn is_exclusive(text: &str) -> bool {
+    text.starts_with(EXCLUSIVE_PREFIX)
 }
 
 /// A valid Share Name; clones share the text. Invariant: [`ShareName::parse`] passed.
@@ -60,23 +66,35 @@ impl fmt::Debug for ShareName {
     }
 }
 
-/// What a client writes in SUBSCRIBE and UNSUBSCRIBE: a Topic Filter, with a share in front or without.
+/// What a subscription is, apart from what it matches.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SubscriptionKind {
+    /// Every client may have one.
+    Plain,
+    /// One client at a time may have one for this very filter.
+    Exclusive,
+    /// Each message goes to one of those that share it.
+    Shared(ShareName),
+}
+
+/// What a client writes in SUBSCRIBE and UNSUBSCRIBE: a Topic Filter, with a share or `$exclusive/` in front, or
+/// without.
 ///
 /// `$queue/{filter}` is the older spelling of one nameless share. It stands for
 /// `$share/$queue/{filter}`, is the same subscription and is written back in the short form.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SubscriptionFilter {
-    /// The share, for a shared subscription.
-    pub share: Option<ShareName>,
+    /// What stands in front. Shared subscriptions are ordered behind all others.
+    pub kind: SubscriptionKind,
     /// What Topic Names are matched against.
     pub filter: TopicFilter,
 }
 
 impl SubscriptionFilter {
-    /// Reads `$share/{ShareName}/{filter}`, `$queue/{filter}` or `{filter}`.
+    /// Reads `$share/{ShareName}/{filter}`, `$queue/{filter}`, `$exclusive/{filter}` or `{filter}`.
     ///
     /// # Errors
-    /// The first rule that `text` breaks, the share's before the filter's.
+    /// The first rule that `text` breaks, those for what stands in front before the filter's.
     pub fn parse(text: &str) -> Result<Self, FilterError> {
         if text.len() > TOPIC_BYTES_MAX {
             return Err(FilterError::TooLong);
@@ -89,20 +107,40 @@ impl SubscriptionFilter {
         if let Some(filter) = text.strip_prefix(QUEUE_PREFIX) {
             return Self::shared(ShareName(QUEUE_NAME.into()), filter);
         }
-        Ok(Self { share: None, filter: TopicFilter::parse(text)? })
+        if let Some(filter) = text.strip_prefix(EXCLUSIVE_PREFIX) {
+            return Self::exclusive(filter);
+        }
+        TopicFilter::parse(text).map(Self::from)
+    }
+
+    /// The share of a shared subscription.
+    #[must_use]
+    pub fn share(&self) -> Option<&ShareName> {
+        match &self.kind {
+            SubscriptionKind::Shared(share) => Some(share),
+            SubscriptionKind::Plain | SubscriptionKind::Exclusive => None,
+        }
     }
 
     fn shared(share: ShareName, filter: &str) -> Result<Self, FilterError> {
         if filter.is_empty() {
             return Err(FilterError::ShareWithoutFilter);
         }
-        Ok(Self { share: Some(share), filter: TopicFilter::parse(filter)? })
+        Ok(Self { kind: SubscriptionKind::Shared(share), filter: TopicFilter::parse(filter)? })
+    }
+
+    /// What the node says of itself is for everybody, and shares exclude nobody: neither can be exclusive.
+    fn exclusive(filter: &str) -> Result<Self, FilterError> {
+        if filter.starts_with('$') {
+            return Err(FilterError::MisplacedExclusive);
+        }
+        Ok(Self { kind: SubscriptionKind::Exclusive, filter: TopicFilter::parse(filter)? })
     }
 }
 
 impl From<TopicFilter> for SubscriptionFilter {
     fn from(filter: TopicFilter) -> Self {
-        Self { share: None, filter }
+        Self { kind: SubscriptionKind::Plain, filter }
     }
 }
 
@@ -116,10 +154,11 @@ impl FromStr for SubscriptionFilter {
 
 impl fmt::Display for SubscriptionFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.share {
-            None => {}
-            Some(share) if share.as_str() == QUEUE_NAME => f.write_str(QUEUE_PREFIX)?,
-            Some(share) => write!(f, "{SHARE_PREFIX}{share}/")?,
+        match &self.kind {
+            SubscriptionKind::Plain => {}
+            SubscriptionKind::Exclusive => f.write_str(EXCLUSIVE_PREFIX)?,
+            SubscriptionKind::Shared(share) if share.as_str() == QUEUE_NAME => f.write_str(QUEUE_PREFIX)?,
+            SubscriptionKind::Shared(share) => write!(f, "{SHARE_PREFIX}{share}/")?,
         }
         f.write_str(self.filter.as_str())
     }
@@ -133,7 +172,7 @@ mod tests {
         let parsed = SubscriptionFilter::parse(text);
         let parts = parsed
             .as_ref()
-            .map(|parsed| (parsed.share.as_ref().map(ShareName::as_str), parsed.filter.as_str()))
+            .map(|parsed| (parsed.share().map(ShareName::as_str), parsed.filter.as_str()))
             .map_err(|error| *error);
         assert_eq!(parts, expected, "{text:?}");
     }
@@ -189,8 +228,30 @@ mod tests {
     }
 
     #[test]
+    fn an_exclusive_filter_is_any_that_messages_of_clients_can_match() {
+        for filter in ["a", "a/+", "#", "/", "a/$b", "exclusive/a"] {
+            let parsed = SubscriptionFilter::parse(&format!("$exclusive/{filter}")).unwrap();
+            assert_eq!((parsed.kind, parsed.filter.as_str()), (SubscriptionKind::Exclusive, filter));
+        }
+        check_parse("$exclusive/", Err(FilterError::Empty));
+        check_parse("$exclusive/a/#/b", Err(FilterError::MisplacedHash));
+        for filter in ["$SYS/#", "$share/g/a", "$queue/a", "$exclusive/a", "$delayed/1/a", "$"] {
+            check_parse(&format!("$exclusive/{filter}"), Err(FilterError::MisplacedExclusive));
+        }
+        for text in ["$share/g/$exclusive/a", "$queue/$exclusive/a"] {
+            check_parse(text, Err(FilterError::MisplacedExclusive));
+        }
+        for text in ["$exclusive", "$EXCLUSIVE/a", "$exclusively/a", "a/$exclusive/b"] {
+            check_parse(text, Ok((None, text)));
+            assert_eq!(SubscriptionFilter::parse(text).unwrap().kind, SubscriptionKind::Plain, "{text}");
+        }
+    }
+
+    #[test]
     fn the_text_form_reads_back_as_the_same() {
-        for text in ["a/+", "$share/g/a/#", "$queue/a", "$share/g//", "$SYS/#"] {
+        for text in
+            ["a/+", "$share/g/a/#", "$queue/a", "$share/g//", "$SYS/#", "$exclusive/a/#", "$exclusive//"]
+        {
             let parsed = SubscriptionFilter::parse(text).unwrap();
             assert_eq!(parsed.to_string(), text);
         }

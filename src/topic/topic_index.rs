@@ -221,7 +221,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::topic::oracle::{filters, naive, names};
+    use crate::topic::naive::naive;
+    use crate::topic::oracle::{filters, names};
 
     fn check_match(names: &[&str], filter: &str, expected: &[&str]) {
         let mut index = TopicIndex::new();

@@ -35,9 +35,12 @@ function publishProperties(wanted) {
   if ('content_type' in wanted) properties.contentType = wanted.content_type
   if ('response_topic' in wanted) properties.responseTopic = wanted.response_topic
   if ('correlation_data' in wanted) properties.correlationData = Buffer.from(wanted.correlation_data)
+  if ('topic_alias' in wanted) properties.topicAlias = wanted.topic_alias
   if ('user' in wanted) {
     properties.userProperties = {}
-    for (const [key, value] of wanted.user) properties.userProperties[key] = value
+    for (const [key, value] of wanted.user) {
+      properties.userProperties[key] = [...(properties.userProperties[key] ?? []), value]
+    }
   }
   return properties
 }
@@ -49,6 +52,10 @@ function seenProperties(properties = {}) {
   if (properties.contentType !== undefined) seen.content_type = properties.contentType
   if (properties.responseTopic !== undefined) seen.response_topic = properties.responseTopic
   if (properties.correlationData !== undefined) seen.correlation_data = properties.correlationData.toString()
+  if (properties.topicAlias !== undefined) seen.topic_alias = properties.topicAlias
+  if (properties.subscriptionIdentifier !== undefined) {
+    seen.subscription_ids = [properties.subscriptionIdentifier].flat()
+  }
   if (properties.userProperties !== undefined) {
     seen.user = Object.entries(properties.userProperties).flatMap(([key, value]) =>
       [value].flat().map((one) => [key, one]),
@@ -57,20 +64,37 @@ function seenProperties(properties = {}) {
   return seen
 }
 
-async function connect(job) {
-  const { protocolVersion, protocolId } = PROTOCOLS[job.version]
-  const client = mqtt.connect({
+function connectOptions(job) {
+  const options = {
     host: job.host,
     port: job.port,
     protocol: 'mqtt',
-    protocolVersion,
-    protocolId,
-    clientId: job.client,
-    clean: true,
+    ...PROTOCOLS[job.version],
+    clientId: job.client_id ?? job.client,
+    clean: job.clean ?? true,
+    keepalive: job.keep_alive ?? 60,
+    username: job.user,
+    password: job.password,
     reconnectPeriod: 0,
     resubscribe: false,
-    keepalive: 60,
-  })
+  }
+  if (job.will !== undefined) {
+    const { topic, payload, qos, retain, delay } = job.will
+    options.will = { topic, payload: Buffer.from(payload, 'base64'), qos, retain }
+    if (delay !== undefined) options.will.properties = { willDelayInterval: delay }
+  }
+  if (job.version === '5') {
+    options.properties = {}
+    if (job.session_expiry !== undefined) options.properties.sessionExpiryInterval = job.session_expiry
+    if (job.topic_aliases !== undefined) options.properties.topicAliasMaximum = job.topic_aliases
+  }
+  return options
+}
+
+async function connect(job) {
+  const client = mqtt.connect(connectOptions(job))
+  const state = { client, isV5: job.version === '5', acknowledged: {} }
+  let reason = ''
   client.on('message', (topic, payload, packet) =>
     say({
       event: 'message',
@@ -82,48 +106,77 @@ async function connect(job) {
       properties: seenProperties(packet.properties),
     }),
   )
+  client.on('packetreceive', (packet) => {
+    state.acknowledged[packet.cmd] = packet
+  })
+  client.on('disconnect', (packet) => {
+    reason = String(packet.reasonCode)
+  })
   const accepted = new Promise((resolve, reject) => {
     client.once('connect', resolve)
     client.on('error', reject)
     client.once('close', () => {
-      say({ event: 'closed', client: job.client, reason: 'the connection closed' })
+      say({ event: 'closed', client: job.client, reason })
       reject(new Error('closed before CONNACK'))
     })
   })
-  clients.set(job.client, { client, version: job.version })
-  await withTimeout(accepted, 'no CONNACK')
-}
-
-async function subscribe(job) {
-  const { client } = clients.get(job.client)
-  const granted = await withTimeout(client.subscribeAsync(job.filter, { qos: job.qos }), 'no SUBACK')
-  for (const { qos } of granted) {
-    if (qos > 2) throw new Error(`the subscription was refused with ${qos}`)
+  clients.set(job.client, state)
+  const connack = await withTimeout(accepted, 'no CONNACK')
+  return {
+    session_present: connack.sessionPresent,
+    assigned_client_id: connack.properties?.assignedClientIdentifier,
+    server_keep_alive: connack.properties?.serverKeepAlive,
   }
 }
 
+async function subscribe(job) {
+  const { client, isV5, acknowledged } = clients.get(job.client)
+  const options = { qos: job.qos }
+  if (isV5) {
+    options.nl = job.no_local ?? false
+    options.rap = job.retain_as_published ?? false
+    options.rh = job.retain_handling ?? 0
+    if (job.subscription_id !== undefined) options.properties = { subscriptionIdentifier: job.subscription_id }
+  }
+  await withTimeout(client.subscribeAsync(job.filter, options), 'no SUBACK')
+  return { code: acknowledged.suback.granted[0] }
+}
+
+async function unsubscribe(job) {
+  const { client, acknowledged } = clients.get(job.client)
+  await withTimeout(client.unsubscribeAsync(job.filter), 'no UNSUBACK')
+  return { code: acknowledged.unsuback.granted?.[0] }
+}
+
 async function publish(job) {
-  const { client, version } = clients.get(job.client)
+  const { client, isV5, acknowledged } = clients.get(job.client)
   const options = { qos: job.qos, retain: job.retain ?? false }
-  if (version === '5') options.properties = publishProperties(job.properties ?? {})
+  if (isV5) options.properties = publishProperties(job.properties ?? {})
   const done = client.publishAsync(job.topic, Buffer.from(job.payload, 'base64'), options)
   await withTimeout(done, 'the publish did not complete')
+  const acknowledgement = [undefined, 'puback', 'pubrec'][job.qos]
+  return { code: acknowledged[acknowledgement]?.reasonCode }
 }
 
 async function disconnect(job) {
-  await withTimeout(clients.get(job.client).client.endAsync(), 'the client did not end')
+  const { client, isV5 } = clients.get(job.client)
+  const options = isV5 ? { reasonCode: job.code ?? 0 } : {}
+  await withTimeout(client.endAsync(false, options), 'the client did not end')
 }
 
-const jobs = { connect, subscribe, publish, disconnect }
+async function cut(job) {
+  clients.get(job.client).client.stream.destroy()
+}
+
+const jobs = { connect, subscribe, unsubscribe, publish, disconnect, cut }
 
 for await (const line of createInterface({ input: process.stdin })) {
   const job = JSON.parse(line)
   try {
-    await jobs[job.do](job)
-    say({ id: job.id })
+    say({ id: job.id, ...(await jobs[job.do](job)) })
   } catch (error) {
     // Every failure is an answer: the test decides what it means.
-    say({ id: job.id, error: String(error) })
+    say({ id: job.id, error: String(error), code: error.code ?? error.packet?.granted?.[0] })
   }
 }
 process.exit(0)

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use flockmq::session::Settings;
+
 use crate::node::TestNode;
 use crate::packets::{self, Connect, PUBACK, Publish, V5, V31, V311, acknowledgement_with};
 use crate::property::{
@@ -307,6 +309,41 @@ fn the_limit_on_subscriptions_is_told_filter_by_filter() {
         peer.unsubscribe("a");
         peer.subscribe("c", 2);
     }
+}
+
+/// Sections 3.3.4, 3.1.3.3 and 3.9.3: a Topic Name or Topic Filter that is too long or too deep is not valid here.
+#[test]
+fn topics_have_a_length_and_a_depth() {
+    let limits: [fn(&mut Settings); 2] =
+        [|settings| settings.topic_len_max = 7, |settings| settings.topic_levels_max = 4];
+    for limit in limits {
+        let node = TestNode::with(|config| limit(&mut config.session));
+        let (longest, too_long) = ("a/b/c/d", "a/b/c/d/");
+        for version in [V31, V311, V5] {
+            let mut peer = node.client(version, "client");
+            peer.subscribe(longest, 0);
+            peer.subscribe("+/+/+/#", 0);
+            for filter in [too_long, "+/+/+/+/#"] {
+                let code = if version == V5 { "8F" } else { "80" };
+                peer.send(&packets::subscribe(version, 1, &[], &[("a", 0), (filter, 0)]));
+                peer.expect(&[&format!("SUBACK #1 [00 {code}]")]);
+            }
+            peer.send(&Publish::new(longest, "x").bytes(version));
+            assert!(peer.receive().starts_with("PUBLISH a/b/c/d \"x\" q0"));
+            peer.send(&Publish::new(too_long, "x").bytes(version));
+            peer.expect_refusal(0x90);
+            let will = |topic| Connect::new(version, "client").will(packets::Will::new(topic, "gone", 0));
+            node.connect(&will(longest)).disconnect();
+            let refused = if version == V5 { "CONNACK 0x90" } else { "closed" };
+            node.connecting(&will(too_long)).expect(&[refused]);
+        }
+    }
+    // The name of a share counts: it is kept as well.
+    let node = TestNode::with(|config| config.session.topic_len_max = 11);
+    let mut peer = node.client(V5, "client");
+    peer.subscribe("$share/ab/c", 0);
+    peer.send(&packets::subscribe(V5, 1, &[], &[("$share/abc/d", 0)]));
+    peer.expect(&["SUBACK #1 [8F]"]);
 }
 
 /// [MQTT5-3.1.2-28] and section 3.2.2.3.15: told to clients that ask, and left out where it does not fit.

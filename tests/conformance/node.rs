@@ -26,6 +26,8 @@ enum Command {
 /// A node and the thread it runs on; it stops when this is dropped.
 pub(crate) struct TestNode {
     pub(crate) address: SocketAddr,
+    /// Of every listener, in the order of the configuration.
+    pub(crate) addresses: Vec<SocketAddr>,
     commands: mpsc::Sender<Command>,
     done: blocking::Receiver<()>,
     thread: Option<JoinHandle<()>>,
@@ -50,8 +52,8 @@ impl TestNode {
         let (started, starting) = blocking::sync_channel(1);
         let (finished, done) = blocking::sync_channel(1);
         let thread = std::thread::spawn(move || run(config, &started, inbox, &finished));
-        let address = starting.recv().expect("the node starts");
-        Self { address, commands, done, thread: Some(thread) }
+        let addresses = starting.recv().expect("the node starts");
+        Self { address: addresses[0], addresses, commands, done, thread: Some(thread) }
     }
 
     /// Lets time pass for the node.
@@ -67,6 +69,13 @@ impl TestNode {
     /// A bare connection.
     pub(crate) fn open(&self, version: Version) -> Peer {
         Peer::open(self.address, version)
+    }
+
+    /// The same client as of [`TestNode::connecting`], through another listener.
+    pub(crate) fn connecting_through(&self, listener: usize, connect: &Connect) -> Peer {
+        let mut peer = Peer::open(self.addresses[listener], connect.version);
+        peer.send(&connect.bytes());
+        peer
     }
 
     /// A client that has sent its CONNECT; the CONNACK is not read yet.
@@ -103,7 +112,7 @@ impl Drop for TestNode {
 
 fn run(
     config: Config,
-    started: &blocking::SyncSender<SocketAddr>,
+    started: &blocking::SyncSender<Vec<SocketAddr>>,
     mut commands: mpsc::Receiver<Command>,
     finished: &blocking::SyncSender<()>,
 ) {
@@ -113,7 +122,7 @@ fn run(
         let (release, held) = blocking::sync_channel::<()>(0);
         let holder = tokio::task::spawn_blocking(move || held.recv().is_err());
         let node = Node::start(config).await.expect("the node starts");
-        started.send(node.mqtt_addresses()[0]).expect("the test waits");
+        started.send(node.mqtt_addresses().to_vec()).expect("the test waits");
         while let Some(Command::Advance(by)) = commands.recv().await {
             pass(by).await;
             finished.send(()).expect("the test waits");

@@ -1,4 +1,5 @@
 //! What an idle node costs.
+#![expect(clippy::print_stderr, reason = "the figure is what one wants to see")]
 
 use crate::support::flock::Flock;
 

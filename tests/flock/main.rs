@@ -3,20 +3,18 @@
 //! Nothing here uses the library; what these tests rely on is the outside contract: config keys, MQTT, HTTP,
 //! metrics, the command line. `scripts/setup-tests` installs the clients.
 #![expect(clippy::disallowed_methods, reason = "process tests run in real time against real processes")]
-#![expect(
-    clippy::print_stderr,
-    reason = "a failed test shows where the nodes' files are and what they logged"
-)]
 
 #[path = "../support/mod.rs"]
 mod support;
 
 mod bad_config;
+mod extras;
 mod footprint;
 mod guide;
 mod hostile;
 mod matrix;
 mod node_loss;
 mod routes;
+mod rules;
 mod sessions;
 mod strangers;

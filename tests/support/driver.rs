@@ -25,14 +25,13 @@ pub(crate) struct Driver {
     child: Child,
     jobs: ChildStdin,
     jobs_sent: u64,
-    inbox: Arc<Inbox>,
+    pub(crate) inbox: Arc<Inbox>,
     connected: HashSet<String>,
 }
 
 #[derive(Deserialize)]
 struct Line {
     id: Option<u64>,
-    error: Option<String>,
     event: Option<String>,
     client: Option<String>,
     #[serde(default)]
@@ -52,9 +51,14 @@ struct Line {
 impl Driver {
     /// paho-mqtt, the Python client.
     pub(crate) fn paho() -> Self {
+        Self::python("paho", "paho_driver.py")
+    }
+
+    /// A client in Python, driven by a script of `tests/clients`.
+    pub(crate) fn python(name: &'static str, script: &str) -> Self {
         let mut command = Command::new(installed("venv/bin/python"));
-        command.arg(driver_source("paho_driver.py"));
-        Self::start("paho", command)
+        command.arg(driver_source(script));
+        Self::start(name, command)
     }
 
     /// mqtt.js, the Node.js client.
@@ -83,15 +87,22 @@ impl Driver {
         Self { name, child, jobs, jobs_sent: 0, inbox, connected: HashSet::new() }
     }
 
-    /// Sends a job and waits for its answer; a failed job fails the test.
+    /// Sends a job and waits for its answer.
     #[track_caller]
-    fn run(&mut self, mut job: Value) {
+    pub(crate) fn answer(&mut self, mut job: Value) -> Value {
         self.jobs_sent += 1;
         job["id"] = json!(self.jobs_sent);
         writeln!(self.jobs, "{job}").unwrap_or_else(|error| panic!("{} died: {error}", self.name));
         let answer = self.inbox.event(&format!("answer {}", self.jobs_sent), PATIENCE);
-        let error = answer.unwrap_or_else(|| panic!("{} did not answer {job}", self.name));
-        assert!(error.is_empty(), "{} failed at {job}: {error}", self.name);
+        let answer = answer.unwrap_or_else(|| panic!("{} did not answer {}", self.name, job["do"]));
+        serde_json::from_str(&answer).expect("an answer is JSON")
+    }
+
+    /// The same; a failed job fails the test.
+    #[track_caller]
+    fn run(&mut self, job: Value) {
+        let answer = self.answer(job.clone());
+        assert!(answer["error"].is_null(), "{} failed at {job}: {answer}", self.name);
     }
 
     #[track_caller]
@@ -105,11 +116,11 @@ impl Driver {
     }
 }
 
-fn take_in(inbox: &Inbox, line: &str) {
+fn take_in(inbox: &Inbox, text: &str) {
     let line: Line =
-        serde_json::from_str(line).unwrap_or_else(|error| panic!("a driver said {line:?}: {error}"));
+        serde_json::from_str(text).unwrap_or_else(|error| panic!("a driver said {text:?}: {error}"));
     if let Some(id) = line.id {
-        inbox.add_event(format!("answer {id}"), line.error.unwrap_or_default());
+        inbox.add_event(format!("answer {id}"), text.to_owned());
         return;
     }
     let client = line.client.expect("an event names its client");

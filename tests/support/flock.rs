@@ -1,4 +1,8 @@
 //! Several nodes that know each other, in one temporary directory that is kept when the test fails.
+#![expect(
+    clippy::print_stderr,
+    reason = "a failed test shows where the nodes' files are and what they logged"
+)]
 
 use std::path::Path;
 use std::thread;

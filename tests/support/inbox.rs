@@ -22,6 +22,12 @@ pub(crate) struct Properties {
     pub(crate) correlation_data: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) user: Vec<(String, String)>,
+    /// Set by the server: the identifiers of the subscriptions that brought the message.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) subscription_ids: Vec<u32>,
+    /// Of this connection only, in either direction.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) topic_alias: Option<u16>,
 }
 
 impl Properties {
@@ -34,6 +40,7 @@ impl Properties {
             response_topic: Some(format!("answers/{mark}")),
             correlation_data: Some(format!("call-{mark}")),
             user: vec![("colour".into(), "grün".into()), ("mark".into(), mark.into())],
+            ..Self::default()
         }
     }
 

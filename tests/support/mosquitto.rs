@@ -30,7 +30,7 @@ fn version_argument(version: Version) -> &'static str {
     }
 }
 
-fn command(program: &str, at: SocketAddr, version: Version) -> Command {
+pub(crate) fn command(program: &str, at: SocketAddr, version: Version) -> Command {
     // Line by line, or mosquitto_sub would keep the news of its SUBACK to itself.
     let mut command = Command::new("stdbuf");
     command.args(["-oL", program]);
@@ -66,7 +66,7 @@ fn property_arguments(properties: &Properties) -> Vec<String> {
 }
 
 /// A line of `mosquitto_sub -F %j`.
-fn message(line: &str) -> Message {
+pub(crate) fn message(line: &str) -> Message {
     let json: Value =
         serde_json::from_str(line).unwrap_or_else(|error| panic!("mosquitto_sub said {line:?}: {error}"));
     let text = |value: &Value| value.as_str().map(str::to_owned);
@@ -87,6 +87,7 @@ fn message(line: &str) -> Message {
             response_topic: text(&seen["response-topic"]),
             correlation_data: text(&seen["correlation-data"]),
             user: user.unwrap_or_default(),
+            ..Properties::default()
         },
     }
 }

@@ -140,6 +140,7 @@ impl Client {
     pub(crate) fn try_connect(at: SocketAddr, options: &Options) -> io::Result<Self> {
         let stream = TcpStream::connect_timeout(&at, ANSWER_TIMEOUT)?;
         stream.set_nodelay(true)?;
+        stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
         let mut client = Self {
             stream,
             received: Vec::new(),

@@ -33,6 +33,10 @@ pub(crate) struct Spec {
     pub(crate) cluster_lines: String,
     /// Lines that are added under `[[listener]]`.
     pub(crate) listener_lines: String,
+    /// Lines that are added under `[auth]`; may end with further sections.
+    pub(crate) auth_lines: String,
+    /// Whether the node has peers at all.
+    pub(crate) in_cluster: bool,
 }
 
 impl Spec {
@@ -49,6 +53,8 @@ impl Spec {
             seeds: Vec::new(),
             cluster_lines: String::new(),
             listener_lines: String::new(),
+            auth_lines: String::new(),
+            in_cluster: true,
         }
     }
 
@@ -59,11 +65,8 @@ impl Spec {
 
     /// The config file's text.
     pub(crate) fn config(&self, data_dir: &Path) -> String {
-        let Self { name, cluster_name, mqtt_port, mesh_port, http_port, .. } = self;
-        let Self { cluster_lines, listener_lines, .. } = self;
-        let secret = self.secret.as_ref().map_or_else(String::new, |secret| format!("secret = {secret:?}\n"));
-        let advertise = self.advertise.as_ref().map_or_else(String::new, |a| format!("advertise = {a:?}\n"));
-        let seeds = &self.seeds;
+        let Self { name, mqtt_port, http_port, listener_lines, auth_lines, .. } = self;
+        let cluster = if self.in_cluster { self.cluster_section() } else { String::new() };
         let data_dir = data_dir.display().to_string();
         format!(
             "data_dir = {data_dir:?}\n\
@@ -71,20 +74,30 @@ impl Spec {
              [node]\n\
              name = {name:?}\n\
              \n\
-             [cluster]\n\
-             name = {cluster_name:?}\n\
-             listen = \"127.0.0.1:{mesh_port}\"\n\
-             node_address = {seeds:?}\n\
-             {secret}{advertise}{cluster_lines}\n\
+             {cluster}\n\
              [[listener]]\n\
              type = \"tcp\"\n\
              bind = \"127.0.0.1:{mqtt_port}\"\n\
              {listener_lines}\n\
+             [http]\n\
+             bind = \"127.0.0.1:{http_port}\"\n\
+             \n\
              [auth]\n\
              allow_anonymous = true\n\
-             \n\
-             [http]\n\
-             bind = \"127.0.0.1:{http_port}\"\n"
+             {auth_lines}"
+        )
+    }
+
+    fn cluster_section(&self) -> String {
+        let Self { cluster_name, mesh_port, seeds, cluster_lines, .. } = self;
+        let secret = self.secret.as_ref().map_or_else(String::new, |secret| format!("secret = {secret:?}\n"));
+        let advertise = self.advertise.as_ref().map_or_else(String::new, |a| format!("advertise = {a:?}\n"));
+        format!(
+            "[cluster]\n\
+             name = {cluster_name:?}\n\
+             listen = \"127.0.0.1:{mesh_port}\"\n\
+             node_address = {seeds:?}\n\
+             {secret}{advertise}{cluster_lines}\n"
         )
     }
 }
@@ -225,8 +238,14 @@ impl Node {
     /// Resident memory in bytes.
     #[track_caller]
     pub(crate) fn resident_bytes(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    /// One of the sizes that Linux tells of a process, in bytes.
+    #[track_caller]
+    pub(crate) fn memory(&self, name: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the node runs");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a process has a size");
+        let line = status.lines().find(|line| line.starts_with(name)).expect("a process has a size");
         let kibibytes: u64 = line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("a number");
         kibibytes * 1_024
     }

@@ -165,7 +165,7 @@ impl<'a> Fields<'a> {
         panic!("a variable length of more than four bytes");
     }
 
-    /// The properties of a PUBLISH; subscription identifiers and topic aliases are read over.
+    /// The properties of a PUBLISH.
     pub(crate) fn publish_properties(&mut self) -> Properties {
         let length = self.variable_length();
         let mut fields = Fields(self.bytes(length));
@@ -177,8 +177,8 @@ impl<'a> Fields<'a> {
                 0x03 => seen.content_type = Some(fields.string()),
                 0x08 => seen.response_topic = Some(fields.string()),
                 0x09 => seen.correlation_data = Some(fields.string()),
-                0x0B => drop(fields.variable_length()),
-                0x23 => drop(fields.two_bytes()),
+                0x0B => seen.subscription_ids.push(fields.variable_length() as u32),
+                0x23 => seen.topic_alias = Some(fields.two_bytes()),
                 0x26 => seen.user.push((fields.string(), fields.string())),
                 id => panic!("property {id:#04x} in a PUBLISH"),
             }

@@ -11,6 +11,7 @@ use flockmq::codec::{
     Connect, Packet, PacketId, ProtocolVersion, PubAck, PubComp, PubRec, PubRel, Publish, Qos, ReasonCode,
     Subscribe, SubscribeFilter, SubscribeOptions, Unsubscribe, UserProperties, decode, peek,
 };
+use flockmq::session;
 use parking_lot::Mutex;
 
 use crate::history::{Delivery, History, Life, View};
@@ -50,9 +51,16 @@ pub struct Client {
 
 impl Client {
     /// Connects, with a session that ends with the connection.
-    pub fn connect(number: u32, life: Life, broker: &Arc<Broker>, now: Instant) -> Result<Self, ReasonCode> {
+    pub fn connect(
+        number: u32,
+        life: Life,
+        broker: &Arc<Broker>,
+        sessions: &Arc<session::Settings>,
+        now: Instant,
+    ) -> Result<Self, ReasonCode> {
         let name = format!("client{number}");
-        let Admission::Granted(negotiated) = broker.admit(&Connect::new(V5, &name), u128::from(number))?
+        let Admission::Granted(negotiated) =
+            broker.admit(&Connect::new(V5, &name), sessions, u128::from(number))?
         else {
             return Err(ReasonCode::NotAuthorized);
         };

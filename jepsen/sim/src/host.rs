@@ -130,36 +130,40 @@ pub async fn run(slot: Arc<Slot>) -> turmoil::Result {
     let (tasks, metrics) = (Tasks::new(), Arc::new(Metrics::new()));
     let cluster = Cluster::bind(settings, identity, tasks.clone(), Arc::clone(&metrics)).await?;
     // As a node in a cluster offers it today.
-    let sessions = session::Settings {
+    let sessions = Arc::new(session::Settings {
         retain_available: false,
         shared_available: false,
         ..session::Settings::default()
-    };
+    });
     let authenticator = Authenticator::with_credentials(true, None);
     let settings = broker::Settings { sys_interval: Duration::ZERO, ..broker::Settings::default() };
-    let broker =
-        Broker::new(settings, sessions, authenticator, Arc::clone(&metrics), Some(Arc::clone(&cluster)));
+    let broker = Broker::new(settings, authenticator, Arc::clone(&metrics), Some(Arc::clone(&cluster)));
     let broker = Arc::new(broker);
     cluster.start(Arc::clone(&broker) as Arc<dyn Inbound>);
     let ticking = Arc::clone(&broker);
     tasks.spawn("broker", async move {
         loop {
             tokio::time::sleep(BROKER_TICK).await;
-            ticking.on_tick(clock::now());
+            while ticking.on_tick(clock::now()) {}
         }
     });
     let running = Running { life, cluster, metrics };
     *slot.running.lock() = Some(running.clone());
-    attend(&slot, &running, &broker).await
+    attend(&slot, &running, &broker, &sessions).await
 }
 
-async fn attend(slot: &Slot, running: &Running, broker: &Arc<Broker>) -> turmoil::Result {
+async fn attend(
+    slot: &Slot,
+    running: &Running,
+    broker: &Arc<Broker>,
+    sessions: &Arc<session::Settings>,
+) -> turmoil::Result {
     let mut clients: BTreeMap<u32, Client> = BTreeMap::new();
     loop {
         let (now, at) = (clock::now(), turmoil::sim_elapsed().unwrap_or_default());
         let commands = std::mem::take(&mut *slot.commands.lock());
         for command in commands {
-            obey(slot, running, broker, &mut clients, command, at);
+            obey(slot, running, (broker, sessions), &mut clients, command, at);
         }
         for client in clients.values_mut() {
             client.read(now, at, &|| running.view(), &slot.history);
@@ -171,7 +175,7 @@ async fn attend(slot: &Slot, running: &Running, broker: &Arc<Broker>) -> turmoil
 fn obey(
     slot: &Slot,
     running: &Running,
-    broker: &Arc<Broker>,
+    (broker, sessions): (&Arc<Broker>, &Arc<session::Settings>),
     clients: &mut BTreeMap<u32, Client>,
     command: Command,
     at: Duration,
@@ -181,7 +185,7 @@ fn obey(
     | Command::Unsubscribe { client: number, .. }
     | Command::Publish { client: number, .. }) = command;
     if let std::collections::btree_map::Entry::Vacant(place) = clients.entry(number) {
-        match Client::connect(number, running.life, broker, now) {
+        match Client::connect(number, running.life, broker, sessions, now) {
             Ok(client) => _ = place.insert(client),
             Err(reason) => {
                 slot.history.lock().impossible.push(format!("a client was refused: {reason:?}"));

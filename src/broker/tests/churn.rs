@@ -44,12 +44,7 @@ fn nothing_is_lost_while_members_come_and_go() {
         let settings = Settings { shared: SharedSettings { strategy }, ..Settings::default() };
         let sessions = session::Settings { queue_len_max: 1_000_000, ..session::Settings::default() };
         let node = Node::with(settings, sessions);
-        let (broker, metrics, now) = (&node.broker, &node.metrics, node.clock.now());
-        let here = move || Node {
-            broker: Arc::clone(broker),
-            metrics: Arc::clone(metrics),
-            clock: Clock(Rc::new(Cell::new(now))),
-        };
+        let here = node.shared();
         let stays = node.client("stays");
         stays.subscribe("$share/g/t", Qos::AtLeastOnce);
         let mut done: Vec<String> = std::thread::scope(|scope| {

@@ -8,9 +8,12 @@
 mod backpressure;
 mod churn;
 mod connecting;
+mod delayed;
+mod exclusive;
 mod peer;
 mod publishing;
 mod replaying;
+mod rules;
 mod sharing;
 mod sharing_ends;
 mod short;
@@ -46,6 +49,7 @@ impl Clock {
 struct Node {
     broker: Arc<Broker>,
     metrics: Arc<Metrics>,
+    sessions: Arc<session::Settings>,
     clock: Clock,
 }
 
@@ -66,9 +70,21 @@ impl Node {
     fn with(settings: Settings, sessions: session::Settings) -> Self {
         let metrics = Arc::new(Metrics::new());
         let authenticator = Authenticator::with_credentials(true, None);
-        let broker = Broker::new(settings, sessions, authenticator, Arc::clone(&metrics), None);
+        let broker = Broker::new(settings, authenticator, Arc::clone(&metrics), None);
         let clock = Clock(Rc::new(Cell::new(crate::net::clock::now())));
-        Self { broker: Arc::new(broker), metrics, clock }
+        Self { broker: Arc::new(broker), metrics, sessions: Arc::new(sessions), clock }
+    }
+
+    /// Makes other threads their own view of this node, with a clock that stands still.
+    fn shared(&self) -> impl Fn() -> Self + Copy + Send {
+        let (broker, metrics, sessions) = (&self.broker, &self.metrics, &self.sessions);
+        let now = self.clock.now();
+        move || Self {
+            broker: Arc::clone(broker),
+            metrics: Arc::clone(metrics),
+            sessions: Arc::clone(sessions),
+            clock: Clock(Rc::new(Cell::new(now))),
+        }
     }
 
     /// A connection whose CONNECT is accepted. The CONNACK is the first that the peer has received.
@@ -78,7 +94,7 @@ impl Node {
 
     /// A connection, or the reason code of the CONNACK that refuses it.
     fn try_connect(&self, connect: &Connect<'_>) -> Result<Peer, ReasonCode> {
-        let Admission::Granted(negotiated) = self.broker.admit(connect, 0xF10C)? else {
+        let Admission::Granted(negotiated) = self.broker.admit(connect, &self.sessions, 0xF10C)? else {
             panic!("anonymous clients have nothing to prove")
         };
         let line = Arc::new(Line::default());
@@ -109,7 +125,7 @@ impl Node {
     /// Lets time pass and does what becomes due.
     fn advance(&self, time: Duration) {
         self.clock.0.set(self.clock.now() + time);
-        self.broker.on_tick(self.clock.now());
+        while self.broker.on_tick(self.clock.now()) {}
     }
 
     fn dropped(&self, reason: DropReason) -> u64 {

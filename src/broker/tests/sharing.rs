@@ -347,7 +347,7 @@ fn what_is_known_of_a_client_is_true_after_each_step() {
             expires_at: None,
             publisher: None,
         };
-        node.broker.publish(node.clock.now(), &publication, burst);
+        node.broker.publish_now(node.clock.now(), &publication, burst);
     };
     publish(&mut burst, &[b'x'; 70]);
     check(&peer, "outbox full before the flush", [Room::Full, Room::Queue]);

@@ -337,7 +337,9 @@ fn pingreq_pingresp_disconnect_auth() {
         check(version, &Packet::Disconnect(normal), "E0 00");
     }
     let with_will = Disconnect::new(ReasonCode::DisconnectWithWill);
-    check(V5, &Packet::Disconnect(with_will), "E0 01 04");
+    check(V5, &Packet::Disconnect(with_will), "E0 02 04 00");
+    // Read without the properties' length as well.
+    assert_eq!(receive(V5, &bytes("E0 01 04")), Ok(Packet::Disconnect(with_will)));
     let full = Disconnect {
         reason: ReasonCode::UseAnotherServer,
         session_expiry: Some(0),

@@ -1,6 +1,7 @@
 //! The codec against the standards: tables of packets as bytes, and properties of all packets.
 
 mod arbitrary;
+mod comparison;
 mod encoding;
 mod forwarding;
 mod golden;
@@ -10,6 +11,7 @@ mod round_trip;
 mod unusual;
 
 use super::{DecodeError, Packet, ProtocolVersion, decode, peek};
+use crate::codec;
 
 const V31: ProtocolVersion = ProtocolVersion::V31;
 const V311: ProtocolVersion = ProtocolVersion::V311;

@@ -6,10 +6,9 @@ use proptest::sample::select;
 use proptest::{prop_assert, prop_assert_eq, proptest};
 
 use super::arbitrary::{version, version_and_packet};
+use super::comparison::{check_bytes, check_relaying};
 use super::{V5, V311, bytes, encoded, receive};
-use crate::codec::{
-    DecodeError, Outgoing, Packet, ProtocolVersion, Publish, PublishProperties, connect_version, decode, peek,
-};
+use crate::codec::{DecodeError, Packet, decode, peek};
 
 /// One change to the bytes of a packet; positions are taken modulo its length.
 #[derive(Clone, Debug)]
@@ -46,47 +45,6 @@ fn mutate(bytes: &mut Vec<u8>, mutation: &Mutation) {
         Mutation::Remove(at) => drop(bytes.remove(at % len)),
         Mutation::Cut(at) => bytes.truncate(at % len),
     }
-}
-
-/// What must hold for any bytes whatsoever. True when they are a packet.
-fn check_bytes(version: ProtocolVersion, bytes: &[u8]) -> bool {
-    let _ = connect_version(bytes);
-    let _ = PublishProperties::from_forwarded(bytes);
-    let header = peek(bytes, 1_000_000);
-    let Ok(packet) = decode(version, bytes) else { return false };
-    let header = header.expect("what decodes has a header").expect("which is complete");
-    assert_eq!(header.total_len, bytes.len());
-    let again = encoded(version, &packet);
-    assert_eq!(decode(version, &again).as_ref(), Ok(&packet), "{bytes:?} encoded again");
-    // The shortest form is never longer.
-    assert!(again.len() <= bytes.len(), "{bytes:?} became {again:?}");
-    if let Packet::Publish(publish) = &packet {
-        check_relaying(version, publish);
-    }
-    true
-}
-
-/// A message that is relayed means the same to its receiver.
-fn check_relaying(version: ProtocolVersion, publish: &Publish<'_>) {
-    let forwarded = publish.properties.forwarded();
-    let relayed = PublishProperties::from_forwarded(&forwarded).expect("relayed properties are valid");
-    assert_eq!(relayed.forwarded(), forwarded);
-    let outgoing = Outgoing {
-        dup: publish.dup,
-        qos: publish.qos,
-        retain: publish.retain,
-        topic: publish.topic,
-        packet_id: publish.packet_id,
-        message_expiry: publish.properties.message_expiry,
-        topic_alias: publish.properties.topic_alias,
-        subscription_ids: &publish.properties.subscription_ids,
-        forwarded: &forwarded,
-        payload: publish.payload,
-    };
-    let mut out = Vec::new();
-    outgoing.encode(version, &mut out).expect("what was received can be sent");
-    assert_eq!(out.len(), outgoing.encoded_len(version));
-    assert_eq!(decode(version, &out).as_ref(), Ok(&Packet::Publish(publish.clone())));
 }
 
 proptest! {

@@ -73,8 +73,8 @@ fn a_shared_subscription_is_not_local() {
 fn the_connack_says_when_there_are_no_shared_subscriptions() {
     for (shared_available, expected) in [(true, None), (false, Some(false))] {
         let settings = Settings { shared_available, ..Settings::default() };
-        let negotiated = Negotiated::new(&connect(V5, true, persistent()), &settings, 1).unwrap();
-        let connack = negotiated.connack(&settings, false);
+        let negotiated = Negotiated::new(&connect(V5, true, persistent()), &Arc::new(settings), 1).unwrap();
+        let connack = negotiated.connack(false);
         assert_eq!(connack.properties.shared_subscription_available, expected);
     }
 }

@@ -94,6 +94,7 @@ impl Connection {
 
 pub(super) struct Subject {
     broker: Arc<Broker>,
+    limits: Arc<session::Settings>,
     now: Instant,
     connections: [Option<Connection>; CLIENTS],
     taken_over: [Option<Connection>; CLIENTS],
@@ -104,9 +105,10 @@ impl Subject {
         let settings = Settings { sys_interval: Duration::ZERO, ..Settings::default() };
         let authenticator = Authenticator::new(&auth::Settings::default()).expect("nothing to read");
         let metrics = Arc::new(Metrics::new());
-        let broker = Broker::new(settings, session::Settings::default(), authenticator, metrics, None);
+        let broker = Broker::new(settings, authenticator, metrics, None);
         Self {
             broker: Arc::new(broker),
+            limits: Arc::default(),
             now: clock::now(),
             connections: [const { None }; CLIENTS],
             taken_over: [const { None }; CLIENTS],
@@ -128,7 +130,7 @@ impl Subject {
             Input::Advance { seconds } => {
                 for _ in 0..*seconds {
                     self.now += Duration::from_secs(1);
-                    self.broker.on_tick(self.now);
+                    while self.broker.on_tick(self.now) {}
                 }
             }
         }
@@ -168,7 +170,7 @@ impl Subject {
         let Ok(Packet::Connect(connect)) = codec::decode(ProtocolVersion::V5, bytes) else {
             panic!("the history's CONNECT does not decode")
         };
-        let Ok(Admission::Granted(negotiated)) = self.broker.admit(&connect, 0) else {
+        let Ok(Admission::Granted(negotiated)) = self.broker.admit(&connect, &self.limits, 0) else {
             panic!("every history's CONNECT is fine")
         };
         let cable = Arc::new(Cable::default());

@@ -13,6 +13,7 @@ pub mod message;
 pub mod metrics;
 pub mod net;
 pub mod node;
+pub mod seeded_bugs;
 pub mod server;
 pub mod session;
 pub mod storage;

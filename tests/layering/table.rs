@@ -93,7 +93,13 @@ pub(crate) const TABLE: &[Row] = &[
     row("auth", &[only("session", &["ClientId"]), all("topic"), all("net")], true),
     row(
         "cluster",
-        &[only("session", &["ClientId", "Snapshot"]), all("message"), all("topic"), all("net")],
+        &[
+            only("session", &["ClientId", "Snapshot"]),
+            all("message"),
+            all("topic"),
+            all("net"),
+            all("seeded_bugs"),
+        ],
         true,
     ),
     row("storage", &[only("session", &["ClientId", "Snapshot"]), all("message"), all("topic")], true),
@@ -104,6 +110,7 @@ pub(crate) const TABLE: &[Row] = &[
     row("net", &[], false),
     row("metrics", &[], false),
     row("tasks", &[], false),
+    row("seeded_bugs", &[], false),
 ];
 
 /// Imported by every module that does I/O, so that not every row has to say so.

@@ -2,6 +2,7 @@
 //! decoded, acknowledged and noted.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -214,8 +215,8 @@ impl Client {
         loop {
             self.last_id = self.last_id.wrapping_add(1);
             let Some(id) = PacketId::new(self.last_id) else { continue };
-            if !self.awaited.contains_key(&id.get()) {
-                self.awaited.insert(id.get(), awaited);
+            if let Entry::Vacant(place) = self.awaited.entry(id.get()) {
+                place.insert(awaited);
                 return id;
             }
         }

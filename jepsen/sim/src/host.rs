@@ -44,7 +44,8 @@ pub struct Slot {
     pub ip: IpAddr,
     /// Every node's address.
     pub seeds: Vec<String>,
-    incarnation: AtomicU64,
+    lives: AtomicU64,
+    has_incarnations: bool,
     commands: Mutex<VecDeque<Command>>,
     running: Mutex<Option<Running>>,
     history: Arc<Mutex<History>>,
@@ -63,9 +64,15 @@ pub struct Running {
 
 impl Slot {
     /// A node that has not been started.
-    pub fn new(node: NodeAt, ip: IpAddr, seeds: Vec<String>, history: Arc<Mutex<History>>) -> Self {
-        let (commands, running) = (Mutex::default(), Mutex::default());
-        Self { node, ip, seeds, incarnation: AtomicU64::new(0), commands, running, history }
+    pub fn new(
+        node: NodeAt,
+        ip: IpAddr,
+        seeds: Vec<String>,
+        has_incarnations: bool,
+        history: Arc<Mutex<History>>,
+    ) -> Self {
+        let (commands, running, lives) = (Mutex::default(), Mutex::default(), AtomicU64::new(0));
+        Self { node, ip, seeds, lives, has_incarnations, commands, running, history }
     }
 
     /// Asks for something; lost when the node is not up.
@@ -116,8 +123,9 @@ fn node_of(id: NodeId) -> NodeAt {
 
 /// One life of a node, until it is crashed.
 pub async fn run(slot: Arc<Slot>) -> turmoil::Result {
-    let incarnation = slot.incarnation.fetch_add(1, Ordering::Relaxed) + 1;
-    let life = Life { node: slot.node, incarnation };
+    let number = slot.lives.fetch_add(1, Ordering::Relaxed) + 1;
+    let life = Life { node: slot.node, incarnation: number };
+    let incarnation = if slot.has_incarnations { number } else { 1 };
     let settings = cluster::Settings {
         name: "simulated".to_owned(),
         listen: (std::net::Ipv4Addr::UNSPECIFIED, MESH_PORT).into(),

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use flockmq::seeded_bugs::{self, BUGS};
 use parking_lot::Mutex;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
@@ -28,6 +29,10 @@ struct Arguments {
     /// Runs at the same time.
     #[arg(long, default_value_t = 2)]
     jobs: usize,
+    /// Puts a bug in, to see whether it is found: dropped_delta, gap_ignored, no_deduplication, no_resend,
+    /// early_suback, mask_kept or no_incarnation.
+    #[arg(long)]
+    bug: Option<String>,
     /// Runs each seed twice and compares.
     #[arg(long)]
     twice: bool,
@@ -64,11 +69,12 @@ fn seeds(text: &str) -> Result<Range<u64>, String> {
 }
 
 /// Runs a seed in a process of its own: libraries keep counters that would carry over from one run to the next.
-fn run(seed: u64, log: Option<&str>) -> Result<Outcome, String> {
+fn run(seed: u64, log: Option<&str>, bug: Option<&str>) -> Result<Outcome, String> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let mut command = Command::new(program);
     command.args(["--one", "--seeds", &seed.to_string()]).stderr(Stdio::inherit());
     command.args(log.into_iter().flat_map(|filter| ["--log", filter]));
+    command.args(bug.into_iter().flat_map(|bug| ["--bug", bug]));
     let output = command.output().map_err(|error| error.to_string())?;
     let text = String::from_utf8_lossy(&output.stdout);
     let Some(line) = text.lines().last().filter(|_| output.status.success()) else {
@@ -78,9 +84,18 @@ fn run(seed: u64, log: Option<&str>) -> Result<Outcome, String> {
 }
 
 /// Runs one seed in this process and prints what it has shown.
-fn run_here(seed: u64) -> ExitCode {
+fn run_here(seed: u64, bug: Option<&str>) -> ExitCode {
+    let has_incarnations = bug != Some("no_incarnation");
+    if let Some(name) = bug.filter(|_| has_incarnations) {
+        let Some((bug, _)) = BUGS.iter().find(|(_, known)| *known == name) else {
+            println!("there is no bug {name:?}");
+            return ExitCode::FAILURE;
+        };
+        seeded_bugs::put_in(*bug);
+    }
     // In a thread of its own, so that nothing before it has used up any of its randomness.
-    let run = std::thread::spawn(move || world::run(seed)).join();
+    #[expect(clippy::disallowed_methods, reason = "a program without a node's tasks")]
+    let run = std::thread::spawn(move || world::run(seed, has_incarnations)).join();
     let outcome = run.unwrap_or_else(|_| Err(format!("seed {seed}: panicked")));
     match outcome.and_then(|outcome| serde_json::to_string(&outcome).map_err(|it| it.to_string())) {
         Ok(line) => {
@@ -118,9 +133,10 @@ fn main() -> ExitCode {
             .init();
     }
     if arguments.one {
-        return run_here(arguments.seeds.start);
+        return run_here(arguments.seeds.start, arguments.bug.as_deref());
     }
-    let log = arguments.log.as_deref();
+    let (log, bug) = (arguments.log.as_deref(), arguments.bug.as_deref());
+    #[expect(clippy::disallowed_methods, reason = "how long the runs take in real time")]
     let start = Instant::now();
     let next = AtomicU64::new(arguments.seeds.start);
     let total = Mutex::new(Total::default());
@@ -133,14 +149,15 @@ fn main() -> ExitCode {
                     if seed >= arguments.seeds.end || is_over {
                         return;
                     }
-                    let outcome =
-                        run(seed, log).and_then(|outcome| match arguments.twice.then(|| run(seed, log)) {
+                    let outcome = run(seed, log, bug).and_then(|outcome| {
+                        match arguments.twice.then(|| run(seed, log, bug)) {
                             Some(Ok(again)) if again.fingerprint != outcome.fingerprint => {
                                 Err(format!("seed {seed}: two runs differ"))
                             }
                             Some(Err(problem)) => Err(format!("the second time: {problem}")),
                             _ => Ok(outcome),
-                        });
+                        }
+                    });
                     total.lock().add(outcome);
                 }
             });

@@ -93,20 +93,19 @@ const FAULTS: [(Fault, &str); 8] = [
     (Fault::Slow, "slow"),
 ];
 
-/// Runs one seed. The calling thread must be fresh: its hash keys are part of the run.
+/// Runs one seed. Without incarnations a node that restarts says that it is the same as before. The calling thread must be fresh: its hash keys are part of the run.
 ///
 /// # Errors
 /// What was not as it must be.
-pub fn run(seed: u64) -> Result<Outcome, String> {
+pub fn run(seed: u64, has_incarnations: bool) -> Result<Outcome, String> {
     entropy::seed(seed);
-    let mut world = World::new(seed);
+    let mut world = World::new(seed, has_incarnations);
     let outcome = world.run();
-    // Counters of lives that were still going at the end.
     outcome.map_err(|problem| format!("seed {seed}: {problem}"))
 }
 
 impl World {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, has_incarnations: bool) -> Self {
         let mut rng = SmallRng::seed_from_u64(seed ^ 0xF10C);
         let count = rng.random_range(3..=5_usize);
         let latency_max = Duration::from_millis(rng.random_range(1..=20));
@@ -125,7 +124,9 @@ impl World {
         let slots: Vec<Arc<Slot>> = ips
             .iter()
             .enumerate()
-            .map(|(node, ip)| Arc::new(Slot::new(node, *ip, seeds.clone(), Arc::clone(&history))))
+            .map(|(node, ip)| {
+                Arc::new(Slot::new(node, *ip, seeds.clone(), has_incarnations, Arc::clone(&history)))
+            })
             .collect();
         for slot in &slots {
             let slot = Arc::clone(slot);
@@ -145,7 +146,11 @@ impl World {
         self.settle()?;
         check::promises(&self.history.lock(), &self.running_drops())?;
         check::routes(&self.slots, &self.history.lock())?;
+        check::alarms(&self.slots)?;
         self.ask()?;
+        if self.history.lock().crashes.is_empty() {
+            check::ledger(&self.slots)?;
+        }
         let history = self.history.lock();
         Ok(Outcome {
             fingerprint: history.fingerprint,

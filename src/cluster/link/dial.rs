@@ -10,8 +10,8 @@ use super::handshake::{HandshakeError, Opened, StreamKind, dial};
 use super::stream::{Reader, Writer};
 use super::{HANDSHAKE_MAX, Link, LinkError, control, data};
 use crate::cluster::mesh::Mesh;
-use crate::net::mesh::TcpStream;
 use crate::net::backoff::Backoff;
+use crate::net::mesh::TcpStream;
 
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);

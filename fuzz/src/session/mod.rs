@@ -58,6 +58,8 @@ struct World {
     ends_at: Option<Instant>,
     /// QoS 2 messages of the client that were published and not released.
     unreleased: BTreeSet<PacketId>,
+    /// Those of them from before the present connection, which opens the client's window anew [MQTT5-4.9.0-1].
+    carried: BTreeSet<PacketId>,
     /// Its publications that are still to be answered.
     unanswered: Vec<(PacketId, Qos)>,
 }
@@ -146,6 +148,7 @@ impl World {
             connection: None,
             ends_at: None,
             unreleased: BTreeSet::new(),
+            carried: BTreeSet::new(),
             unanswered: Vec::new(),
         })
     }
@@ -210,6 +213,7 @@ impl World {
             self.ledger.slack += self.line.inflight();
         }
         self.line.on_connected(limits);
+        self.carried.clone_from(&self.unreleased);
         self.connection =
             Some(Connection { version, has_will, will_delay: Duration::from_secs(u64::from(will_delay)) });
         self.ends_at = None;
@@ -330,6 +334,7 @@ impl World {
         self.line = Line::default();
         self.app.on_session_lost();
         self.unreleased.clear();
+        self.carried.clear();
         self.ends_at = None;
     }
 

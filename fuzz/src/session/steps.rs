@@ -207,6 +207,7 @@ impl World {
         ])?;
         if qos == Qos::ExactlyOnce && reason.is_error() {
             self.unreleased.remove(&id);
+            self.carried.remove(&id);
         }
         if let Some(session) = &mut self.session {
             session.on_published(id, qos, reason, &mut self.outbox);
@@ -234,7 +235,10 @@ impl World {
         match &packet {
             Packet::Publish(publish) => published = publish.packet_id.map(|id| (id, publish.qos)),
             Packet::PubRec(pubrec) if pubrec.reason.is_error() => self.app.on_refused(pubrec.packet_id),
-            Packet::PubRel(pubrel) => _ = self.unreleased.remove(&pubrel.packet_id),
+            Packet::PubRel(pubrel) => {
+                self.unreleased.remove(&pubrel.packet_id);
+                self.carried.remove(&pubrel.packet_id);
+            }
             Packet::Disconnect(disconnect) => said_goodbye = Some(disconnect.reason),
             _ => {}
         }
@@ -284,7 +288,7 @@ impl World {
         let unanswered = self.unanswered.iter().filter(|(_, qos)| *qos == Qos::AtLeastOnce).count();
         let is_5 = self.session.as_ref().and_then(|session| session.version())
             == Some(flockmq::codec::ProtocolVersion::V5);
-        let taken = unanswered + self.unreleased.len();
+        let taken = unanswered + self.unreleased.difference(&self.carried).count();
         assert!(!is_5 || taken <= usize::from(self.settings.receive_maximum), "{taken} taken");
         self.look();
         // Most are answered at once.

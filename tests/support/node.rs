@@ -23,6 +23,10 @@ pub(crate) struct Spec {
     pub(crate) name: String,
     pub(crate) cluster_name: String,
     pub(crate) secret: Option<String>,
+    /// Where it listens.
+    pub(crate) host: Ipv4Addr,
+    /// The network namespace that it runs in, when that is not the test's.
+    pub(crate) namespace: Option<String>,
     pub(crate) mqtt_port: u16,
     pub(crate) mesh_port: u16,
     pub(crate) http_port: u16,
@@ -46,6 +50,8 @@ impl Spec {
             name: name.to_owned(),
             cluster_name: "flock".to_owned(),
             secret: Some(SECRET.to_owned()),
+            host: Ipv4Addr::LOCALHOST,
+            namespace: None,
             mqtt_port: free_port(),
             mesh_port: free_port(),
             http_port: free_port(),
@@ -60,12 +66,12 @@ impl Spec {
 
     /// What peers and seed lists call it.
     pub(crate) fn mesh_address(&self) -> String {
-        self.advertise.clone().unwrap_or_else(|| format!("127.0.0.1:{}", self.mesh_port))
+        self.advertise.clone().unwrap_or_else(|| format!("{}:{}", self.host, self.mesh_port))
     }
 
     /// The config file's text.
     pub(crate) fn config(&self, data_dir: &Path) -> String {
-        let Self { name, mqtt_port, http_port, listener_lines, auth_lines, .. } = self;
+        let Self { name, host, mqtt_port, http_port, listener_lines, auth_lines, .. } = self;
         let cluster = if self.in_cluster { self.cluster_section() } else { String::new() };
         let data_dir = data_dir.display().to_string();
         format!(
@@ -77,10 +83,10 @@ impl Spec {
              {cluster}\n\
              [[listener]]\n\
              type = \"tcp\"\n\
-             bind = \"127.0.0.1:{mqtt_port}\"\n\
+             bind = \"{host}:{mqtt_port}\"\n\
              {listener_lines}\n\
              [http]\n\
-             bind = \"127.0.0.1:{http_port}\"\n\
+             bind = \"{host}:{http_port}\"\n\
              \n\
              [auth]\n\
              allow_anonymous = true\n\
@@ -89,13 +95,13 @@ impl Spec {
     }
 
     fn cluster_section(&self) -> String {
-        let Self { cluster_name, mesh_port, seeds, cluster_lines, .. } = self;
+        let Self { cluster_name, host, mesh_port, seeds, cluster_lines, .. } = self;
         let secret = self.secret.as_ref().map_or_else(String::new, |secret| format!("secret = {secret:?}\n"));
         let advertise = self.advertise.as_ref().map_or_else(String::new, |a| format!("advertise = {a:?}\n"));
         format!(
             "[cluster]\n\
              name = {cluster_name:?}\n\
-             listen = \"127.0.0.1:{mesh_port}\"\n\
+             listen = \"{host}:{mesh_port}\"\n\
              node_address = {seeds:?}\n\
              {secret}{advertise}{cluster_lines}\n"
         )
@@ -154,22 +160,22 @@ impl Node {
     /// Starts the process; its files live below `directory`.
     #[track_caller]
     pub(crate) fn spawn(spec: Spec, directory: &Path) -> Self {
-        let config = directory.join(format!("{}.toml", spec.name));
-        fs::write(&config, spec.config(&directory.join(&spec.name))).expect("the config can be written");
-        let child = start(&config, &log_path(directory, &spec.name));
+        fs::write(config_path(directory, &spec.name), spec.config(&directory.join(&spec.name)))
+            .expect("the config can be written");
+        let child = start(&spec, directory);
         Self { spec, directory: directory.to_owned(), child }
     }
 
     pub(crate) fn mqtt(&self) -> SocketAddr {
-        SocketAddr::from((Ipv4Addr::LOCALHOST, self.spec.mqtt_port))
+        SocketAddr::from((self.spec.host, self.spec.mqtt_port))
     }
 
     pub(crate) fn mesh(&self) -> SocketAddr {
-        SocketAddr::from((Ipv4Addr::LOCALHOST, self.spec.mesh_port))
+        SocketAddr::from((self.spec.host, self.spec.mesh_port))
     }
 
     pub(crate) fn http(&self) -> SocketAddr {
-        SocketAddr::from((Ipv4Addr::LOCALHOST, self.spec.http_port))
+        SocketAddr::from((self.spec.host, self.spec.http_port))
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -230,9 +236,15 @@ impl Node {
     /// A counter or gauge, all label values together; 0 while nothing was counted.
     #[track_caller]
     pub(crate) fn metric(&self, name: &str) -> f64 {
+        self.metric_of(name, "")
+    }
+
+    /// The samples of a counter or gauge whose labels contain `labels`, added up.
+    #[track_caller]
+    pub(crate) fn metric_of(&self, name: &str, labels: &str) -> f64 {
         let answer = http::get(self.http(), "/metrics")
             .unwrap_or_else(|error| panic!("{} shows no metrics: {error}", self.spec.name));
-        http::sample(&answer.body, name, "").unwrap_or(0.0)
+        http::sample(&answer.body, name, labels).unwrap_or(0.0)
     }
 
     /// Resident memory in bytes.
@@ -278,8 +290,7 @@ impl Node {
 
     /// Starts the same node again after `kill` or `wait_exit`.
     pub(crate) fn restart(&mut self) {
-        let config = self.directory.join(format!("{}.toml", self.spec.name));
-        self.child = start(&config, &log_path(&self.directory, &self.spec.name));
+        self.child = start(&self.spec, &self.directory);
     }
 }
 
@@ -295,11 +306,25 @@ pub(crate) fn log_path(directory: &Path, name: &str) -> PathBuf {
     directory.join(format!("{name}.log"))
 }
 
-fn start(config: &Path, log: &Path) -> Child {
-    let open = || -> io::Result<File> { OpenOptions::new().create(true).append(true).open(log) };
-    Command::new(PROGRAM)
+fn config_path(directory: &Path, name: &str) -> PathBuf {
+    directory.join(format!("{name}.toml"))
+}
+
+fn start(spec: &Spec, directory: &Path) -> Child {
+    let log = log_path(directory, &spec.name);
+    let open = || -> io::Result<File> { OpenOptions::new().create(true).append(true).open(&log) };
+    let mut command = match &spec.namespace {
+        // It becomes the program, so the process is the node's.
+        Some(namespace) => {
+            let mut command = Command::new("ip");
+            command.args(["netns", "exec", namespace, PROGRAM]);
+            command
+        }
+        None => Command::new(PROGRAM),
+    };
+    command
         .args(["serve", "--config"])
-        .arg(config)
+        .arg(config_path(directory, &spec.name))
         .stdin(Stdio::null())
         .stdout(open().expect("the log can be written"))
         .stderr(open().expect("the log can be written"))

@@ -1,10 +1,13 @@
 //! A node that is killed, leaves, or returns; the others carry on.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
+use crate::support::chance::Chance;
 use crate::support::flock::Flock;
 use crate::support::mqtt::{Client, Options, Version};
-use crate::support::wait_until;
+use crate::support::{PATIENCE, wait_until};
 
 /// By default the others must report a killed node within this time. Part of the outside contract.
 const REPORTED_DOWN_WITHIN: Duration = Duration::from_secs(5);
@@ -130,5 +133,62 @@ fn a_client_that_dies_has_its_will_published_at_another_node() {
             assert_eq!(heir.messages_before("wills/end"), [], "a client that left in order has no will");
             heir.disconnect();
         }
+    }
+}
+
+/// Rounds of subscribing at one node and publishing at another, while a third one dies and returns.
+const ROUNDS: usize = 10_000;
+
+/// What a SUBACK says of the publisher's node holds whatever befalls a third one: while that is dying, SUBACKs wait for
+/// it as long as they may, and say so.
+#[test]
+fn every_publish_after_a_suback_arrives_while_a_third_node_dies_again_and_again() {
+    let mut flock = Flock::start(3);
+    let mut subscriber = Client::connect(flock.nodes[1].mqtt(), &Options::new(Version::V5, "subscriber"));
+    let mut publisher = Client::connect(flock.nodes[0].mqtt(), &Options::new(Version::V311, "publisher"));
+    let mut mortal = flock.nodes.pop().expect("the third node");
+    let is_over = AtomicBool::new(false);
+    let deaths = thread::scope(|scope| {
+        let dying = scope.spawn(|| {
+            let mut chance = Chance::new(0x0DD);
+            let mut deaths = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                // Long enough to join, or in the middle of it; long enough to be missed, or not.
+                thread::sleep(Duration::from_millis(chance.below(1_500) as u64));
+                mortal.kill();
+                deaths += 1;
+                thread::sleep(Duration::from_millis(chance.below(4_000) as u64));
+                mortal.restart();
+            }
+            mortal.wait_ready();
+            deaths
+        });
+        // The other thread ends too when this one fails.
+        let over = SetOnDrop(&is_over);
+        for round in 0..ROUNDS {
+            let topic = format!("round/{round}");
+            subscriber.subscribe(&topic, 1);
+            publisher.publish(&topic, topic.as_bytes(), 1);
+            let message = subscriber.message(PATIENCE);
+            let message = message.unwrap_or_else(|| panic!("the message of round {round} was lost"));
+            assert_eq!(
+                (message.topic.as_str(), message.payload.as_slice()),
+                (topic.as_str(), topic.as_bytes())
+            );
+            subscriber.unsubscribe(&topic);
+        }
+        drop(over);
+        dying.join().expect("the third node comes back")
+    });
+    assert!(deaths > 0, "nobody died");
+    flock.nodes.push(mortal);
+    flock.wait_converged(3);
+}
+
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }

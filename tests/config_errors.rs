@@ -40,6 +40,31 @@ fn an_unknown_key_comes_with_the_nearest_name() {
 }
 
 #[test]
+fn limits_that_contradict_each_other_are_refused() {
+    check(
+        "[mqtt]\nmin_keep_alive = 60\nmax_keep_alive = 10",
+        "node.toml:2: mqtt.min_keep_alive: 60 is more than max_keep_alive, 10",
+    );
+    check(
+        "[mqtt]\nmin_keep_alive = 60\n[[listener]]\n[listener.mqtt]\nmax_keep_alive = 10",
+        "node.toml:4: listener.0.mqtt.min_keep_alive: 60 is more than max_keep_alive, 10",
+    );
+    check(
+        "[mqtt]\nsession_expiry_max = \"500ms\"",
+        "node.toml:2: mqtt.session_expiry_max: MQTT counts whole seconds here",
+    );
+    check(
+        "[mqtt]\nresponse_information = \"a\\u0000\"",
+        "node.toml:2: mqtt.response_information: MQTT has no texts with U+0000 or more than 65535 bytes",
+    );
+    check(
+        "[[rewrite]]\nsource = \"a\"\npattern = \"a\"\ntarget = \"$SYS/a\"",
+        "node.toml:4: rewrite.0.target: a message could not be published to it: topics that begin with $ are the \
+         node's own",
+    );
+}
+
+#[test]
 fn the_limits_of_one_listener_are_the_keys_of_all() {
     let check_limits = |lines: &str, expected: &str| {
         let text = format!("[[listener]]\nbind = \"127.0.0.1:1883\"\n[listener.mqtt]\n{lines}");

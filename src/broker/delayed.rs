@@ -24,6 +24,13 @@ const BATCH: usize = 1_000;
 /// Memory of one place in the store beside its message. Nodes of the tree are at least half full.
 const PLACE_BYTES: usize = 2 * size_of::<((Instant, u64), Arc<Message>)>();
 
+/// Splits what asks for a delay from the topic behind it; `None` when nothing does. Whether the delay is one that this
+/// node takes is not looked at.
+pub(super) fn split_delay(topic: &str) -> Option<(&str, &str)> {
+    let seconds = topic.strip_prefix(PREFIX)?.find('/')?;
+    Some(topic.split_at(PREFIX.len() + seconds + 1))
+}
+
 /// What a Topic Name with a delay in front asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Delay<'a> {

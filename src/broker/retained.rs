@@ -26,7 +26,7 @@ pub(super) struct Retained {
 
 struct Store {
     messages: TopicIndex<Entry>,
-    /// Memory of all messages, in bytes.
+    /// Memory of the clients' messages, in bytes.
     bytes: usize,
     /// Those that expire, soonest first.
     expiring: BTreeSet<(Instant, TopicName)>,
@@ -143,22 +143,29 @@ impl Retained {
 }
 
 impl Store {
+    /// The limits are for the clients' messages; what the node says of itself is bounded by itself.
     fn check(&self, publication: &Publication<'_>, settings: &RetainedSettings) -> Result<(), Full> {
+        if publication.topic.is_dollar() {
+            return Ok(());
+        }
         let old = self.messages.get(publication.topic.as_str());
         let old_bytes = old.map_or(0, |entry| entry.message.bytes());
         let bytes =
             publication.payload.len() + publication.properties.len() + publication.topic.as_str().len();
         let fits = publication.payload.len() <= settings.payload_max
             && self.bytes - old_bytes + bytes <= settings.bytes_max
-            && (old.is_some() || self.messages.len() < settings.messages_max);
+            && (old.is_some() || self.messages.len() - self.own < settings.messages_max);
         if fits { Ok(()) } else { Err(Full) }
     }
 
     fn insert(&mut self, message: Arc<Message>) {
         self.remove(message.topic().as_ref());
         self.version += 1;
-        self.bytes += message.bytes();
-        self.own += usize::from(message.topic().as_ref().is_dollar());
+        if message.topic().as_ref().is_dollar() {
+            self.own += 1;
+        } else {
+            self.bytes += message.bytes();
+        }
         if let Some(at) = message.expires_at() {
             self.expiring.insert((at, message.topic().clone()));
         }
@@ -168,8 +175,11 @@ impl Store {
 
     fn remove(&mut self, topic: TopicRef<'_>) {
         let Some(old) = self.messages.remove(topic.as_str()) else { return };
-        self.bytes -= old.message.bytes();
-        self.own -= usize::from(topic.is_dollar());
+        if topic.is_dollar() {
+            self.own -= 1;
+        } else {
+            self.bytes -= old.message.bytes();
+        }
         if let Some(at) = old.message.expires_at() {
             self.expiring.remove(&(at, old.message.topic().clone()));
         }

@@ -9,6 +9,7 @@ use tracing::debug;
 
 use super::Broker;
 use super::client::Client;
+use super::delayed::split_delay;
 use crate::codec::ReasonCode;
 use crate::metrics::{DropReason, ReasonLabel};
 use crate::session::{Negotiated, Settings};
@@ -21,11 +22,11 @@ impl Broker {
         client: &Client,
         topic: TopicRef<'_>,
     ) -> Result<Option<TopicName>, ReasonCode> {
-        let Some(rule) = self.rewrites.for_name(topic.as_str()) else { return Ok(None) };
+        let Some((delay, rule)) = self.rule_for(topic) else { return Ok(None) };
         let (user, settings) =
             client.with_state(|state| (state.session.user().cloned(), Arc::clone(state.session.settings())));
         let whose = Whose { client_id: client.id().as_str(), user: user.as_deref() };
-        self.name(&rule, &whose, &settings).map(Some)
+        self.name(delay, &rule, &whose, &settings).map(Some)
     }
 
     /// The same for the Will of a client that is about to be accepted.
@@ -34,11 +35,11 @@ impl Broker {
     /// 0x90: a rule has no topic for it.
     pub(super) fn rewrite_will(&self, mut negotiated: Negotiated) -> Result<Negotiated, ReasonCode> {
         let Some(topic) = negotiated.will_topic().cloned() else { return Ok(negotiated) };
-        let Some(rule) = self.rewrites.for_name(topic.as_str()) else { return Ok(negotiated) };
+        let Some((delay, rule)) = self.rule_for(topic.as_ref()) else { return Ok(negotiated) };
         let user = negotiated.user.clone();
         let client_id = negotiated.client_id.clone();
         let whose = Whose { client_id: client_id.as_str(), user: user.as_deref() };
-        let topic = self.name(&rule, &whose, negotiated.settings())?;
+        let topic = self.name(delay, &rule, &whose, negotiated.settings())?;
         negotiated.set_will_topic(topic);
         Ok(negotiated)
     }
@@ -80,13 +81,29 @@ impl Broker {
         Err(ReasonCode::TopicFilterInvalid)
     }
 
+    /// The rule for a topic, or else for the one that it is delayed for; then with what says how long.
+    fn rule_for<'a>(&'a self, topic: TopicRef<'a>) -> Option<(&'a str, Rewriting<'a>)> {
+        let topic = topic.as_str();
+        let whole = self.rewrites.for_name(topic).map(|rule| ("", rule));
+        whole.or_else(|| {
+            let (delay, delayed) = split_delay(topic)?;
+            Some((delay, self.rewrites.for_name(delayed)?))
+        })
+    }
+
     fn name<'a>(
         &self,
+        delay: &str,
         rule: &Rewriting<'a>,
         whose: &Whose<'a>,
         settings: &Settings,
     ) -> Result<TopicName, ReasonCode> {
-        let name: Result<TopicName, RewriteRefusal> = rule.name(whose);
+        let name: Result<TopicName, RewriteRefusal> = rule.name(whose).and_then(|name| match delay {
+            "" => Ok(name),
+            delay => {
+                TopicName::parse(&format!("{delay}{}", name.as_ref().as_str())).map_err(RewriteRefusal::from)
+            }
+        });
         match name {
             Ok(name) if takes(settings, name.as_ref().as_str()) => return Ok(name),
             Ok(_) => debug!(client = whose.client_id, "a rewritten topic is too long or has too many levels"),

@@ -86,9 +86,10 @@ impl RewriteSettings {
             let key = match &error {
                 RewriteError::Source(_) => "source",
                 RewriteError::Pattern(_) => "pattern",
-                RewriteError::Target(_) | RewriteError::TargetName(_) | RewriteError::TargetFilter(_) => {
-                    "target"
-                }
+                RewriteError::Target(_)
+                | RewriteError::TargetName(_)
+                | RewriteError::TargetOwn
+                | RewriteError::TargetFilter(_) => "target",
             };
             (key, error.to_string())
         })?;

@@ -37,14 +37,22 @@ pub(super) fn fill(section: &mut Section, settings: &mut Settings) -> Result<(),
     )?;
     section.fill("max_outbox_bytes", bytes(4 << 10..=1 << 40), &mut settings.outbox_bytes_max)?;
     let expiry = Duration::ZERO..=Duration::from_secs(u64::from(u32::MAX) - 1);
-    section.fill("session_expiry_max", duration_or_never(expiry), &mut settings.session_expiry_max)?;
-    section.fill("min_keep_alive", integer(0..=u16::MAX), &mut settings.keep_alive_min)?;
+    let place =
+        section.fill("session_expiry_max", duration_or_never(expiry), &mut settings.session_expiry_max)?;
+    if settings.session_expiry_max.is_some_and(|max| max.subsec_nanos() != 0) {
+        return Err(place.error("MQTT counts whole seconds here"));
+    }
+    let place = section.fill("min_keep_alive", integer(0..=u16::MAX), &mut settings.keep_alive_min)?;
     section.fill("max_keep_alive", integer(1..=u16::MAX), &mut settings.keep_alive_max)?;
+    if settings.keep_alive_max < settings.keep_alive_min {
+        let (min, max) = (settings.keep_alive_min, settings.keep_alive_max);
+        return Err(place.error(format!("{min} is more than max_keep_alive, {max}")));
+    }
     section.fill("max_packet_size", bytes(128..=PACKET_SIZE_MAX), &mut settings.packet_size_max)?;
     section.fill("topic_alias_maximum", integer(0..=u16::MAX), &mut settings.topic_alias_maximum)?;
     section.fill("max_topic_aliases_made", integer(0..=u16::MAX), &mut settings.topic_aliases_made_max)?;
     let mut information = settings.response_information.take().unwrap_or_default().into_string();
-    section.fill("response_information", text, &mut information)?;
+    section.fill("response_information", mqtt_text, &mut information)?;
     settings.response_information = (!information.is_empty()).then(|| information.into());
     section.fill("payload_format_check", boolean, &mut settings.payload_format_check)?;
     section.fill("max_subscriptions_per_client", count(1..=10_000_000), &mut settings.subscriptions_max)?;
@@ -62,6 +70,15 @@ pub(super) fn fill(section: &mut Section, settings: &mut Settings) -> Result<(),
     section.fill("wildcard_available", boolean, &mut settings.wildcard_available)?;
     section.fill("subscription_ids_available", boolean, &mut settings.subscription_ids_available)?;
     Ok(())
+}
+
+/// A text that fits into an MQTT packet [MQTT5-1.5.4-2].
+fn mqtt_text(node: &Node) -> Fit<String> {
+    let text = text(node)?;
+    if text.contains('\0') || text.len() > usize::from(u16::MAX) {
+        return Err("MQTT has no texts with U+0000 or more than 65535 bytes".to_owned().into());
+    }
+    Ok(text)
 }
 
 /// The limits of what the broker keeps.

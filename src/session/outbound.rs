@@ -137,7 +137,7 @@ impl Outbound {
         let mut taken = Vec::new();
         self.queue.retain_mut(|pending| {
             let Some(share) = pending.share.take_if(|share| wanted(share)) else { return true };
-            self.queue_bytes -= pending.message.bytes();
+            self.queue_bytes -= pending.bytes();
             taken.push((share, Arc::clone(&pending.message)));
             false
         });
@@ -157,7 +157,7 @@ impl Outbound {
             let dropped =
                 if settings.queue_drops_oldest { self.queue.pop_front() } else { self.queue.pop_back() };
             let Some(dropped) = dropped else { break };
-            self.queue_bytes -= dropped.message.bytes();
+            self.queue_bytes -= dropped.bytes();
             out.tally.queue_full += 1;
         }
     }
@@ -285,7 +285,7 @@ impl Outbound {
             && out.len() < settings.outbox_bytes_max
         {
             let Some(pending) = self.queue.pop_front() else { break };
-            self.queue_bytes -= pending.message.bytes();
+            self.queue_bytes -= pending.bytes();
             self.start(now, window, pending, out);
         }
         if self.queue.is_empty() && self.queue.capacity() > 64 {
@@ -374,11 +374,11 @@ impl Outbound {
         out: &mut Outbox,
     ) {
         let message = copies.message();
-        let bytes = message.bytes();
+        let bytes = queued_bytes(&message, delivery.subscription_ids);
         let may_make_room = settings.queue_drops_oldest && bytes <= settings.queue_bytes_max;
         while may_make_room && !self.queue_takes(bytes, settings) {
             let Some(oldest) = self.queue.pop_front() else { break };
-            self.queue_bytes -= oldest.message.bytes();
+            self.queue_bytes -= oldest.bytes();
             out.tally.queue_full += 1;
         }
         if !self.queue_takes(bytes, settings) {
@@ -423,7 +423,17 @@ impl Outbound {
     }
 }
 
+/// What a message takes in the queue of one client: its own memory, as if nobody shared it, and the Subscription
+/// Identifiers of this copy, of which there can be thousands.
+pub(super) fn queued_bytes(message: &Message, subscription_ids: &[u32]) -> usize {
+    message.bytes() + size_of_val(subscription_ids)
+}
+
 impl Pending {
+    fn bytes(&self) -> usize {
+        queued_bytes(&self.message, self.subscription_ids.as_deref().unwrap_or_default())
+    }
+
     fn new(message: Arc<Message>, qos: Qos, delivery: &Delivery<'_>) -> Self {
         let ids = delivery.subscription_ids;
         let subscription_ids = (!ids.is_empty()).then(|| ids.into());

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::Session;
 use super::copies::Copies;
-use super::outbound::{Delivery, fits};
+use super::outbound::{Delivery, fits, queued_bytes};
 use super::outbox::Outbox;
 use crate::codec::Qos;
 use crate::message::Message;
@@ -61,7 +61,8 @@ impl Session {
     ) -> bool {
         let qos = copies.publication().qos.min(delivery.qos_max);
         let must_wait = qos != Qos::AtMostOnce && least != Room::Now;
-        let message_bytes = if must_wait { copies.message().bytes() } else { 0 };
+        let message_bytes =
+            if must_wait { queued_bytes(&copies.message(), delivery.subscription_ids) } else { 0 };
         let window = self.connected.as_ref().map(|connected| &connected.window);
         let is_taken = self.room(qos, message_bytes, out) >= least
             && window.is_none_or(|window| fits(copies, qos, delivery, window));

@@ -456,6 +456,26 @@ fn queue_and_outbox_are_bounded_and_what_does_not_fit_is_counted() {
     assert_eq!(peer.sent(), ["PUBLISH d q1 #4", "PUBLISH e q1 #5"]);
 }
 
+/// A message that matches thousands of subscriptions carries their identifiers.
+#[test]
+fn subscription_identifiers_count_for_the_queue() {
+    let settings = Settings { queue_bytes_max: 10_000, ..Settings::default() };
+    let mut peer = Peer::connected(&connect(V5, true, persistent()), settings);
+    peer.session.on_closed(peer.now, Closing::Ended);
+    let ids: Vec<u32> = (1..=1_000).collect();
+    for topic in ["a", "b", "c"] {
+        peer.deliver_with(topic, Qos::AtLeastOnce, None, &ids);
+    }
+    assert_eq!(peer.out.take_tally(), Tally { queue_full: 1, ..Tally::default() });
+    peer.reconnect(&connect(V5, false, persistent()));
+    (1..=2).for_each(|number| peer.send(puback(number)).map(drop).unwrap());
+    // What has left the queue counts no more.
+    peer.session.on_closed(peer.now, Closing::Ended);
+    peer.deliver_with("d", Qos::AtLeastOnce, None, &ids);
+    peer.deliver_with("e", Qos::AtLeastOnce, None, &ids);
+    assert_eq!(peer.out.take_tally().queue_full, 0);
+}
+
 /// [MQTT5-2.2.1-4]: identifiers go round and never meet one in use.
 #[test]
 fn packet_identifiers_in_use_are_passed_over() {

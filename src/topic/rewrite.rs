@@ -45,6 +45,9 @@ pub enum RewriteError {
     /// Whatever fills its gaps, the template makes no Topic Name.
     #[error("a message could not be published to it: {0}")]
     TargetName(NameError),
+    /// Whatever fills its gaps, the template makes a topic that clients may not publish to.
+    #[error("a message could not be published to it: topics that begin with $ are the node's own")]
+    TargetOwn,
     /// Whatever fills its gaps, the template makes no Topic Filter.
     #[error("nobody could subscribe to it: {0}")]
     TargetFilter(FilterError),
@@ -140,7 +143,10 @@ fn check_target(action: RewriteAction, target: &Template) -> Result<(), RewriteE
     };
     match action {
         RewriteAction::All | RewriteAction::Publish => {
-            TopicName::parse(&text).map(drop).map_err(RewriteError::TargetName)
+            let name = TopicName::parse(&text).map_err(RewriteError::TargetName)?;
+            // But for a delay, what begins with `$` is the node's own to publish [MQTT5-4.7.2-1].
+            let is_own = name.as_ref().is_dollar() && !text.starts_with("$delayed/");
+            if is_own { Err(RewriteError::TargetOwn) } else { Ok(()) }
         }
         RewriteAction::Subscribe => TopicFilter::parse(&text).map(drop).map_err(RewriteError::TargetFilter),
     }

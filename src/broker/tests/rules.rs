@@ -1,6 +1,6 @@
 //! What the node's own rules refuse is counted.
 
-use super::{Node, Settings};
+use super::{Node, Settings, secs};
 use crate::broker::{AutoSubscribeSettings, RewriteSettings};
 use crate::codec::Qos;
 use crate::metrics::{DropReason, ReasonLabel};
@@ -30,6 +30,25 @@ fn what_a_rule_has_no_topic_for_is_counted() {
     assert_eq!(counts(), (0, 2));
     bad.subscribe("a/x", Qos::AtMostOnce);
     assert_eq!(counts(), (1, 2));
+}
+
+/// A rule for a topic is one for later, too.
+#[test]
+fn a_delayed_message_is_rewritten_behind_its_delay() {
+    let mut rewrite = RewriteSettings::default();
+    rewrite.add(RewriteAction::Publish, "$delayed/7/#", ".*/whole", "whole").unwrap();
+    rewrite.add(RewriteAction::All, "old/#", "old/(.*)", "new/$1").unwrap();
+    let node = Node::with(Settings { rewrite, ..Settings::default() }, session::Settings::default());
+    let reader = node.client("reader");
+    reader.subscribe("old/#", Qos::AtMostOnce);
+    reader.subscribe("whole", Qos::AtMostOnce);
+    let publisher = node.client("publisher");
+    for topic in ["$delayed/1/old/1", "$delayed/1/other", "$delayed/7/old/whole"] {
+        assert_eq!(publisher.publish(topic, "x", Qos::AtLeastOnce), "Success");
+    }
+    assert_eq!(reader.received(), ["PUBLISH whole:x q0"]);
+    node.advance(secs(1));
+    assert_eq!(reader.received(), ["PUBLISH new/1:x q0"]);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! What the node says of itself under `$SYS`.
 
 use super::*;
-use crate::codec::Qos;
+use crate::broker::RetainedSettings;
+use crate::codec::{Publish, Qos};
 
 /// Lets the interval pass and returns the value of one topic below `$SYS/broker/`, as a new subscriber gets it.
 fn value(node: &Node, name: &str) -> Option<String> {
@@ -83,4 +84,24 @@ fn an_interval_of_zero_says_nothing() {
     peer.subscribe("$SYS/#", Qos::AtMostOnce);
     node.advance(secs(100));
     assert_eq!(peer.received(), [""; 0]);
+}
+
+#[test]
+fn what_the_node_says_takes_no_room_from_clients() {
+    let settings = Settings {
+        retained: RetainedSettings { messages_max: 2, ..RetainedSettings::default() },
+        ..Settings::default()
+    };
+    let node = Node::with(settings, session::Settings::default());
+    node.advance(secs(1));
+    let publisher = node.client("publisher");
+    let retain = |topic: &'static str| {
+        publisher.publish_with(Publish { qos: Qos::AtLeastOnce, retain: true, ..Publish::new(topic, b"1") })
+    };
+    assert_eq!(retain("a"), "NoMatchingSubscribers");
+    assert_eq!(retain("b"), "NoMatchingSubscribers");
+    assert_eq!(retain("c"), "QuotaExceeded");
+    node.advance(secs(10));
+    assert_eq!(node.dropped(DropReason::RetainedFull), 0);
+    assert_eq!(value(&node, "retained messages/count").as_deref(), Some("2"));
 }

@@ -27,8 +27,8 @@ const PLACE_BYTES: usize = 2 * size_of::<((Instant, u64), Arc<Message>)>();
 /// What a Topic Name with a delay in front asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Delay<'a> {
-    topic: TopicRef<'a>,
-    after: Duration,
+    pub(super) topic: TopicRef<'a>,
+    pub(super) after: Duration,
 }
 
 /// The text behind `$delayed/` is no delay that this node takes.

@@ -9,6 +9,7 @@ mod client;
 mod connect;
 mod delayed;
 mod dispatch;
+mod explain;
 mod groups;
 mod load;
 mod publish;
@@ -36,6 +37,7 @@ use parking_lot::Mutex;
 pub use admission::{Admission, Candidate};
 pub use client::{Client, Duty, Generation, Wire};
 pub use connect::Attached;
+pub use explain::{Explanation, Question, QuestionError};
 pub use publish::Burst;
 
 use crate::auth::Authenticator;

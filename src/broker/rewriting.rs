@@ -28,6 +28,28 @@ impl Broker {
         self.name(&rule, &whose, &settings).map(Some)
     }
 
+    /// What [`Broker::rewrite_topic`] would do for a client of this name, connected or not, with nothing counted. The
+    /// error says why there is no topic.
+    pub(super) fn look_up_rewrite(
+        &self,
+        client_id: Option<&str>,
+        topic: TopicRef<'_>,
+    ) -> Result<Option<TopicName>, String> {
+        let Some(rule) = self.rewrites.for_name(topic.as_str()) else { return Ok(None) };
+        let client = client_id.and_then(|id| self.client(id));
+        let known = client.map(|it| {
+            it.with_state(|state| (state.session.user().cloned(), Arc::clone(state.session.settings())))
+        });
+        let (user, settings) = known.unzip();
+        let user = user.flatten();
+        let whose = Whose { client_id: client_id.unwrap_or_default(), user: user.as_deref() };
+        match rule.name(&whose) {
+            Ok(name) if settings.is_none_or(|settings| takes(&settings, name.as_str())) => Ok(Some(name)),
+            Ok(_) => Err("the result is too long or has too many levels".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
     /// The same for the Will of a client that is about to be accepted.
     ///
     /// # Errors

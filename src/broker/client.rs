@@ -14,7 +14,8 @@ use crate::auth::Exchange;
 use crate::codec::{Qos, ReasonCode};
 use crate::metrics::{DropReason, Metrics};
 use crate::session::{
-    Ahead, Backlog, ClientId, Closing, Copies, Delivery, Farewell, Outbox, Outlook, Room, Session, Tally, Will,
+    Ahead, Backlog, ClientId, Closing, Copies, Delivery, Farewell, Outbox, Outlook, Room, Session, Tally,
+    Will,
 };
 
 /// The socket of a connected client, as far as the broker needs it.

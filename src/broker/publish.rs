@@ -51,10 +51,7 @@ impl Broker {
     }
 
     /// The same, and nothing is counted: no message is at hand.
-    pub(super) fn look_up_destination<'a>(
-        &self,
-        topic: TopicRef<'a>,
-    ) -> Result<Destination<'a>, ReasonCode> {
+    pub(super) fn look_up_destination<'a>(&self, topic: TopicRef<'a>) -> Result<Destination<'a>, ReasonCode> {
         if !topic.is_dollar() {
             return Ok(Destination::Now);
         }

@@ -12,7 +12,9 @@ use super::client::Client;
 use crate::codec::ReasonCode;
 use crate::metrics::{DropReason, ReasonLabel};
 use crate::session::{Negotiated, Settings};
-use crate::topic::{RewriteRefusal, Rewriting, SubscriptionFilter, TopicFilter, TopicName, TopicRef, Whose};
+use crate::topic::{
+    RewriteRefusal, Rewriting, SubscriptionFilter, TopicFilter, TopicName, TopicRef, Unfilled, Whose,
+};
 
 impl Broker {
     /// The topic to which a client's message goes; `None` when it stays where it was sent.
@@ -42,8 +44,14 @@ impl Broker {
         });
         let (user, settings) = known.unzip();
         let user = user.flatten();
-        let whose = Whose { client_id: client_id.unwrap_or_default(), user: user.as_deref() };
+        // Nobody is called that, so a rule that asks for the name gets none.
+        let whose = Whose { client_id: client_id.unwrap_or("+"), user: user.as_deref() };
         match rule.name(&whose) {
+            Err(RewriteRefusal::Unfilled(Unfilled::UnfitName | Unfilled::Nameless))
+                if client_id.is_none() =>
+            {
+                Err("it asks who publishes".to_owned())
+            }
             Ok(name) if settings.is_none_or(|settings| takes(&settings, name.as_str())) => Ok(Some(name)),
             Ok(_) => Err("the result is too long or has too many levels".to_owned()),
             Err(error) => Err(error.to_string()),

@@ -133,7 +133,9 @@ fn why(node: &NodeStatus, matches: &Matches, is_full: bool, is_sys: bool) -> Str
     } else if node.link == "up" {
         format!("forwarded, behind {unacked} messages that it has not acknowledged")
     } else {
-        format!("kept for it until its link is back, behind {unacked} others, or dropped (peer_down) when it is down")
+        format!(
+            "kept for it until its link is back, behind {unacked} others, or dropped (peer_down) when it is down"
+        )
     };
     if 0 < lag {
         why += &format!("; {lag} changes of its routes have not arrived here yet");

@@ -54,8 +54,7 @@ fn question(query: &str) -> Result<Question, Refusal> {
         question = question.for_client(client).map_err(|error| Refusal::Question("client", error))?;
     }
     if let Some(publisher) = query.get("publisher") {
-        question =
-            question.by_publisher(publisher).map_err(|error| Refusal::Question("publisher", error))?;
+        question = question.by_publisher(publisher).map_err(|error| Refusal::Question("publisher", error))?;
     }
     if let Some(qos) = query.get("qos") {
         let wrong = |error| Refusal::Question("qos", error);

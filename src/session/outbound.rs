@@ -142,8 +142,7 @@ impl Outbound {
         let gone: usize = waiting.by_ref().take(ahead.displaced).sum();
         let mut len = self.queue.len() + ahead.queued - ahead.displaced;
         let mut total = self.queue_bytes + ahead.queued * bytes - gone;
-        let takes =
-            |len, total| len < settings.queue_len_max && total + bytes <= settings.queue_bytes_max;
+        let takes = |len, total| len < settings.queue_len_max && total + bytes <= settings.queue_bytes_max;
         let may_make_room = settings.queue_drops_oldest && bytes <= settings.queue_bytes_max;
         let mut displaced = 0;
         while may_make_room && !takes(len, total) {

@@ -54,14 +54,18 @@ impl<'a> Mismatch<'a> {
 impl fmt::Display for Mismatch<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::LeadingDollar => f.write_str("a leading wildcard does not match a topic that begins with $"),
+            Self::LeadingDollar => {
+                f.write_str("a leading wildcard does not match a topic that begins with $")
+            }
             Self::Differs { number, wanted, found } => {
                 write!(f, "level {number} is {found:?}, not {wanted:?}")
             }
             Self::NameEnds { number, wanted } => {
                 write!(f, "the topic ends before level {number}, which is to be {wanted:?}")
             }
-            Self::FilterEnds { number, found } => write!(f, "the topic goes on with level {number}, {found:?}"),
+            Self::FilterEnds { number, found } => {
+                write!(f, "the topic goes on with level {number}, {found:?}")
+            }
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What would become of each copy, in the order in which copies are made: a client may get several.
 
+use std::sync::Arc;
+
 use foldhash::HashMap;
 use foldhash::HashMapExt as _;
 
@@ -11,9 +13,7 @@ use crate::broker::settings::{Overlapping, SharedStrategy};
 use crate::broker::subscriptions::{Target, key};
 use crate::codec::Qos;
 use crate::message::Publication;
-use crate::session::{Ahead, Outlook, Room, Wait};
-
-use std::sync::Arc;
+use crate::session::{Ahead, Backlog, Outlook, Room, Wait};
 
 /// The fates of one publication's copies.
 pub(super) struct Fates<'a> {
@@ -79,22 +79,13 @@ impl<'a> Fates<'a> {
     fn of_plain(&mut self, merged: &Merged<'_>) -> CopyReport {
         let qos = self.publication.qos.min(merged.qos);
         let prospect = self.prospect(merged.client, qos);
-        let (outcome, reason, why) = if merged.is_own {
+        if merged.is_own {
             let why = "its own message, and it subscribed with No Local".to_owned();
-            (Outcome::Own, "no_local", why)
-        } else {
-            self.count(merged.client, qos, &prospect);
-            tell(&prospect)
-        };
-        CopyReport {
-            client: merged.client.id().as_str().to_owned(),
-            filters: merged.filters.clone(),
-            connected: prospect.is_connected,
-            qos: qos as u8,
-            outcome,
-            reason,
-            why,
+            let fate = Fate { outcome: Outcome::Own, reason: "no_local", displaced: 0, why };
+            return report(merged.client, merged.filters.clone(), qos, &prospect, fate);
         }
+        self.count(merged.client, qos, &prospect);
+        report(merged.client, merged.filters.clone(), qos, &prospect, Fate::of(&prospect))
     }
 
     fn of_group(&mut self, group: &FoundGroup, copies: &mut Vec<CopyReport>) {
@@ -107,7 +98,7 @@ impl<'a> Fates<'a> {
                 copies.push(self.of_passed_over(member, &filter, &taker_id));
             }
         }
-        let (outcome, reason, state) = tell(&prospect);
+        let fate = Fate::of(&prospect);
         let strategy = self.strategy_name();
         let is_nameless = self.broker.subscriptions.strategy() == SharedStrategy::RoundRobin
             && self.publication.publisher.is_none();
@@ -116,26 +107,16 @@ impl<'a> Fates<'a> {
             SharedStrategy::Random => ", each time anew",
             _ => "",
         };
-        let why = format!("{state}; chosen of {} by {strategy}{turns}{chance}", members(group.count));
-        let is_connected = prospect.is_connected;
+        let why = format!("{}; chosen of {} by {strategy}{turns}{chance}", fate.why, members(group.count));
         self.count(&taker.client, qos, &prospect);
-        copies.push(CopyReport {
-            client: taker_id,
-            filters: vec![filter],
-            connected: is_connected,
-            qos: qos as u8,
-            outcome,
-            reason,
-            why,
-        });
+        copies.push(report(&taker.client, vec![filter], qos, &prospect, Fate { why, ..fate }));
     }
 
     /// Who gets a group's message: the chosen one, or whom it is offered to when that one cannot take it after all.
     /// It goes the way of [`Broker::deliver_shared`].
     fn taker(&self, group: &FoundGroup) -> (Target, Prospect) {
-        let look = |target: &Target| {
-            self.prospect(&target.client, self.publication.qos.min(target.options.qos))
-        };
+        let look =
+            |target: &Target| self.prospect(&target.client, self.publication.qos.min(target.options.qos));
         let (share, room) = (&group.chosen.share, group.chosen.room);
         let chosen = look(&group.chosen.target);
         if room != Room::Full && chosen.room < room {
@@ -159,17 +140,11 @@ impl<'a> Fates<'a> {
             Room::Now => "could take it".to_owned(),
             Room::Queue => "busy".to_owned(),
             Room::Away => "away".to_owned(),
-            Room::Full => tell(&prospect).2,
+            Room::Full => Fate::of(&prospect).why,
         };
-        CopyReport {
-            client: member.client.id().as_str().to_owned(),
-            filters: vec![filter.to_owned()],
-            connected: prospect.is_connected,
-            qos: qos as u8,
-            outcome: Outcome::PassedOver,
-            reason: "passed_over",
-            why: format!("{state}; {} gives it to {taker}", self.strategy_name()),
-        }
+        let why = format!("{state}; {} gives it to {taker}", self.strategy_name());
+        let fate = Fate { outcome: Outcome::PassedOver, reason: "passed_over", displaced: 0, why };
+        report(&member.client, vec![filter.to_owned()], qos, &prospect, fate)
     }
 
     fn strategy_name(&self) -> &'static str {
@@ -195,51 +170,83 @@ fn members(count: usize) -> String {
 }
 
 /// What becomes of a copy: for people and, in one word, for programs.
-fn tell(prospect: &Prospect) -> (Outcome, &'static str, String) {
-    let backlog = prospect.backlog;
-    if prospect.is_ended {
-        let why = "its session has just ended".to_owned();
-        return (Outcome::Dropped, "session_ended", why);
+struct Fate {
+    outcome: Outcome,
+    reason: &'static str,
+    displaced: usize,
+    why: String,
+}
+
+impl Fate {
+    fn new(outcome: Outcome, reason: &'static str, why: String) -> Self {
+        Self { outcome, reason, displaced: 0, why }
     }
-    let queue = format!("{} of {} in its queue", backlog.queued, backlog.queued_max);
-    match prospect.outlook {
-        Outlook::Sent if prospect.is_blocked => {
-            let why = format!("sent, behind {} bytes that wait for its socket", backlog.outbox_bytes);
-            (Outcome::Sent, "matched", why)
+
+    fn of(prospect: &Prospect) -> Self {
+        let Backlog { outbox_bytes, queued, queued_max, queued_bytes, queued_bytes_max, .. } =
+            prospect.backlog;
+        if prospect.is_ended {
+            return Self::new(Outcome::Dropped, "session_ended", "its session has just ended".to_owned());
         }
-        Outlook::Sent => (Outcome::Sent, "matched", "sent at once".to_owned()),
-        Outlook::Waits { wait, displaced } => {
-            let (outcome, reason, mut why) = match wait {
-                Wait::Away => (Outcome::Kept, "away", format!("away; kept until it is back ({queue})")),
-                Wait::Window => {
-                    let (unacknowledged, max) = (backlog.unacknowledged, backlog.unacknowledged_max);
-                    let why = format!("waits: {unacknowledged} of {max} messages unacknowledged ({queue})");
-                    (Outcome::Waits, "inflight_full", why)
-                }
-                Wait::Outbox => {
-                    let bytes = backlog.outbox_bytes;
-                    let why = format!("waits: it does not read, {bytes} bytes wait for its socket ({queue})");
-                    (Outcome::Waits, "outbox_full", why)
-                }
-                Wait::Behind => {
-                    (Outcome::Waits, "behind_others", format!("waits behind older messages ({queue})"))
-                }
-            };
-            if displaced > 0 {
-                why += &format!("; the queue is full, so {displaced} older would be dropped for it");
+        match prospect.outlook {
+            Outlook::Sent if prospect.is_blocked => {
+                let why = format!("sent, behind {outbox_bytes} bytes that wait for its socket");
+                Self::new(Outcome::Sent, "matched", why)
             }
-            (outcome, reason, why)
+            Outlook::Sent => Self::new(Outcome::Sent, "matched", "sent at once".to_owned()),
+            Outlook::Waits { wait, displaced } => Self::of_waiting(&prospect.backlog, wait, displaced),
+            Outlook::Offline => {
+                Self::new(Outcome::Dropped, "offline", "away, and QoS 0 is not kept".to_owned())
+            }
+            Outlook::OutboxFull => {
+                let why = format!(
+                    "it does not read: {outbox_bytes} bytes wait for its socket, and QoS 0 does not wait"
+                );
+                Self::new(Outcome::Dropped, "outbox_full", why)
+            }
+            Outlook::QueueFull => {
+                let why = format!(
+                    "its queue is full: {queued} of {queued_max} messages, {queued_bytes} of {queued_bytes_max} bytes"
+                );
+                Self::new(Outcome::Dropped, "queue_full", why)
+            }
         }
-        Outlook::Offline => (Outcome::Dropped, "offline", "away, and QoS 0 is not kept".to_owned()),
-        Outlook::OutboxFull => {
-            let bytes = backlog.outbox_bytes;
-            let why = format!("it does not read: {bytes} bytes wait for its socket, and QoS 0 does not wait");
-            (Outcome::Dropped, "outbox_full", why)
-        }
-        Outlook::QueueFull => {
-            let (bytes, bytes_max) = (backlog.queued_bytes, backlog.queued_bytes_max);
-            let why = format!("its queue is full: {queue}, {bytes} of {bytes_max} bytes; new ones are dropped");
-            (Outcome::Dropped, "queue_full", why)
-        }
+    }
+
+    fn of_waiting(backlog: &Backlog, wait: Wait, displaced: usize) -> Self {
+        let Backlog { unacknowledged, unacknowledged_max, outbox_bytes, queued, queued_max, .. } = backlog;
+        let (outcome, reason, state) = match wait {
+            Wait::Away => (Outcome::Kept, "away", "away; kept until it is back".to_owned()),
+            Wait::Window => {
+                let state =
+                    format!("waits: {unacknowledged} of {unacknowledged_max} messages unacknowledged");
+                (Outcome::Waits, "inflight_full", state)
+            }
+            Wait::Outbox => {
+                let state = format!("waits: it does not read, {outbox_bytes} bytes wait for its socket");
+                (Outcome::Waits, "outbox_full", state)
+            }
+            Wait::Behind => (Outcome::Waits, "behind_others", "waits behind older messages".to_owned()),
+        };
+        let full = if displaced > 0 {
+            format!("; the queue is full, so {displaced} older would be dropped for it")
+        } else {
+            String::new()
+        };
+        let why = format!("{state} ({queued} of {queued_max} in its queue){full}");
+        Self { outcome, reason, displaced, why }
+    }
+}
+
+fn report(client: &Client, filters: Vec<String>, qos: Qos, prospect: &Prospect, fate: Fate) -> CopyReport {
+    CopyReport {
+        client: client.id().as_str().to_owned(),
+        filters,
+        connected: prospect.is_connected,
+        qos: qos as u8,
+        outcome: fate.outcome,
+        reason: fate.reason,
+        displaced: fate.displaced,
+        why: fate.why,
     }
 }

@@ -13,7 +13,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub(super) use found::{Asked, Found, FoundGroup};
-pub use report::Explanation;
+pub use report::{
+    ClientReport, CopyReport, Explanation, NotMatching, Outcome, RetainedReport, SessionReport,
+};
 
 use super::Broker;
 use super::client::Client;
@@ -23,7 +25,6 @@ use crate::message::Publication;
 use crate::session::{Ahead, ClientId, Session};
 use crate::topic::{NameError, TopicName, TopicRef};
 use copies::Fates;
-use report::{ClientReport, NotMatching, RetainedReport, SessionReport};
 
 /// Matching subscriptions that are looked at one by one, and subscriptions of one client that do not match.
 const LISTED_MAX: usize = 1_000;
@@ -78,8 +79,7 @@ impl Question {
     /// # Errors
     /// No client can have that name.
     pub fn for_client(self, client: &str) -> Result<Self, QuestionError> {
-        let client =
-            ClientId::parse(client, CLIENT_ID_BYTES_MAX).map_err(|_| QuestionError::ClientId)?;
+        let client = ClientId::parse(client, CLIENT_ID_BYTES_MAX).map_err(|_| QuestionError::ClientId)?;
         Ok(Self { client: Some(client), ..self })
     }
 
@@ -183,11 +183,7 @@ impl Broker {
         let topic = match self.look_up_rewrite(question.publisher.as_deref(), asked.as_ref()) {
             Ok(rewritten) => rewritten.unwrap_or(asked),
             Err(error) => {
-                let hint = match question.publisher {
-                    Some(_) => "",
-                    None => " (name the publisher when the rule needs it)",
-                };
-                let refused = format!("a rewrite rule applies and makes no topic: {error}{hint}");
+                let refused = format!("a rewrite rule applies and makes no topic: {error}");
                 return Way { topic: asked, delay_seconds: None, refused: Some(refused) };
             }
         };

@@ -93,7 +93,9 @@ pub struct CopyReport {
     pub outcome: Outcome,
     /// The same in one word, for programs; the reason of `flockmq_messages_dropped_total` when it is dropped.
     pub reason: &'static str,
-    /// The same in a sentence.
+    /// How many older messages would be dropped out of the client's queue to make room for it.
+    pub displaced: usize,
+    /// What becomes of it in a sentence.
     pub why: String,
 }
 
@@ -168,8 +170,11 @@ impl Explanation {
             clients.len()
         };
         let got = count(&|copy| copy.outcome.is_got());
-        let refused: Vec<&CopyReport> =
-            self.copies.iter().filter(|copy| matches!(copy.outcome, Outcome::Dropped | Outcome::Own)).collect();
+        let refused: Vec<&CopyReport> = self
+            .copies
+            .iter()
+            .filter(|copy| matches!(copy.outcome, Outcome::Dropped | Outcome::Own))
+            .collect();
         let mut text = match got {
             0 if self.copies.is_empty() => "nobody here would get it: no subscription matches".to_owned(),
             0 => "nobody here would get it".to_owned(),

@@ -212,40 +212,15 @@ impl Flock {
             return format!("nobody on any node would get it: {refused}");
         }
         let rows = self.rows();
-        let is_got = |row: &&Row| matches!(row.outcome.as_str(), "sent" | "waits" | "kept");
-        let clients = count(rows.iter().filter(is_got).map(|row| (&row.node, &row.client)));
-        let nodes = count(rows.iter().filter(is_got).map(|row| &row.node));
-        let failed: Vec<&Row> = rows
-            .iter()
-            .filter(|row| matches!(row.outcome.as_str(), "dropped" | "own" | "not_sent"))
-            .collect();
-        let unlisted: u64 = self.answers().map(|answer| answer.unlisted).sum();
-        let unknown: Vec<String> = self.others.iter().filter_map(Other::unknown).collect();
-        let everywhere = if unknown.is_empty() { "on any node" } else { "on the nodes that answer" };
-        let mut text = match (clients, client) {
-            (0, Some(id)) if self.answers().all(|answer| !has_session(answer)) => {
-                format!("{id} would not get it: no node that answers has a session of that name")
-            }
-            (0, Some(id)) if rows.is_empty() => {
-                format!("{id} would not get it: none of its subscriptions matches")
-            }
-            (0, _) if rows.is_empty() && unlisted == 0 => {
-                format!("nobody {everywhere} would get it: no subscription matches")
-            }
-            (0, Some(id)) => format!("{id} would not get it"),
-            (0, None) => format!("nobody {everywhere} would get it"),
-            _ => format!("{} on {} would get it", many(clients, "client"), many(nodes, "node")),
+        let mut text = match client {
+            Some(id) => self.verdict_about(id, &rows),
+            None => self.verdict_about_all(&rows),
         };
-        if !failed.is_empty() {
-            let mut reasons: Vec<String> = failed.iter().map(|row| row.reason.replace('_', " ")).collect();
-            reasons.sort_unstable();
-            reasons.dedup();
-            let failures = count(failed.iter().map(|row| (&row.node, &row.client)));
-            text += &format!("; {failures} would not: {}", reasons.join(", "));
-        }
+        let unlisted: u64 = self.answers().map(|answer| answer.unlisted).sum();
         if 0 < unlisted {
             text += &format!("; {unlisted} more subscriptions match and are not listed");
         }
+        let unknown = self.unknown();
         if !unknown.is_empty() {
             text += &format!("; not known: {}", unknown.join(", "));
         }
@@ -253,6 +228,45 @@ impl Flock {
             Some(seconds) => format!("in {seconds} s: {text}"),
             None => text,
         }
+    }
+
+    fn verdict_about_all(&self, rows: &[Row]) -> String {
+        let clients = count(rows.iter().filter(|row| row.is_got()).map(|row| (&row.node, &row.client)));
+        let nodes = count(rows.iter().filter(|row| row.is_got()).map(|row| &row.node));
+        let everywhere = if self.unknown().is_empty() { "on any node" } else { "on the nodes that answer" };
+        let mut text = match clients {
+            0 if rows.is_empty() => format!("nobody {everywhere} would get it: no subscription matches"),
+            0 => format!("nobody {everywhere} would get it"),
+            _ => format!("{} on {} would get it", many(clients, "client"), many(nodes, "node")),
+        };
+        let failed: Vec<&Row> = rows.iter().filter(|row| row.is_failed()).collect();
+        if !failed.is_empty() {
+            let mut reasons: Vec<String> = failed.iter().map(|row| row.reason.replace('_', " ")).collect();
+            reasons.sort_unstable();
+            reasons.dedup();
+            let failures = count(failed.iter().map(|row| (&row.node, &row.client)));
+            text += &format!("; {failures} would not: {}", reasons.join(", "));
+        }
+        text
+    }
+
+    fn verdict_about(&self, id: &str, rows: &[Row]) -> String {
+        let own: Vec<&Row> = rows.iter().filter(|row| row.client == id).collect();
+        if let Some(row) = own.iter().find(|row| row.is_got()) {
+            return format!("{id} would get it at {}: {}", row.node, row.why);
+        }
+        if let Some(row) = own.first() {
+            return format!("{id} at {} would not get it: {}", row.node, row.why);
+        }
+        if self.answers().any(has_session) {
+            return format!("{id} would not get it: none of its subscriptions matches");
+        }
+        format!("{id} would not get it: no node that answers has a session of that name")
+    }
+
+    /// Nodes of whose clients nothing is known, and why.
+    fn unknown(&self) -> Vec<String> {
+        self.others.iter().filter_map(Other::unknown).collect()
     }
 
     fn show(&self, verdict: &str) -> Result<(), Failure> {
@@ -334,7 +348,8 @@ impl Other {
     /// The node's name, and why nothing is known of its clients.
     fn unknown(&self) -> Option<String> {
         let error = self.answer.as_ref().err()?;
-        Some(format!("{} ({error})", self.hop.name))
+        let matches = if self.hop.routes.is_empty() { "" } else { "; a subscription there matches" };
+        Some(format!("{} ({error}{matches})", self.hop.name))
     }
 }
 
@@ -360,6 +375,14 @@ impl Row {
             why: copy.why.clone(),
         }
     }
+
+    fn is_got(&self) -> bool {
+        matches!(self.outcome.as_str(), "sent" | "waits" | "kept")
+    }
+
+    fn is_failed(&self) -> bool {
+        matches!(self.outcome.as_str(), "dropped" | "own" | "not_sent")
+    }
 }
 
 /// How many different ones there are.
@@ -370,3 +393,6 @@ fn count<T: Ord>(all: impl Iterator<Item = T>) -> usize {
 fn many(count: usize, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
+
+#[cfg(test)]
+mod tests;

@@ -142,3 +142,84 @@ fn why(node: &NodeStatus, matches: &Matches, is_full: bool, is_sys: bool) -> Str
     }
     why
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(state: &'static str, link: &'static str, lag: u64, unacked: u64) -> NodeStatus {
+        NodeStatus {
+            id: NodeId::new(2),
+            name: "node2".to_owned(),
+            address: String::new(),
+            http: String::new(),
+            is_self: false,
+            incarnation: 1,
+            state,
+            link,
+            routes: 1,
+            lag,
+            digest: String::new(),
+            digest_agrees: true,
+            seen_ms_ago: 0,
+            unacked,
+            reason: String::new(),
+        }
+    }
+
+    fn matches(is_live: bool, durable: &[bool]) -> Matches {
+        let route = |durable: &bool| HopRoute { filter: "a".to_owned(), share: None, durable: *durable };
+        Matches { routes: durable.iter().map(route).collect(), unlisted: 0, is_live }
+    }
+
+    #[test]
+    fn each_reason_for_and_against_a_node_is_told() {
+        let check = |node: NodeStatus, matches: Matches, is_full: bool, forwarded: bool, words: &[&str]| {
+            let hop = hop(node, matches, is_full, false);
+            assert_eq!(hop.forwarded, forwarded, "{hop:?}");
+            for word in words {
+                assert!(hop.why.contains(word), "{word:?} is not in {:?}", hop.why);
+            }
+        };
+        check(node("live", "up", 0, 0), matches(true, &[false]), false, true, &["forwarded"]);
+        check(node("live", "up", 0, 7), matches(true, &[false]), false, true, &["behind 7 messages"]);
+        check(
+            node("suspect", "down", 0, 7),
+            matches(true, &[true]),
+            false,
+            true,
+            &["kept for it until its link"],
+        );
+        check(node("live", "up", 0, 9), matches(true, &[false]), true, false, &["link_full", "9 messages"]);
+        check(
+            node("down", "down", 0, 0),
+            matches(false, &[false]),
+            false,
+            false,
+            &["the node is down", "not used"],
+        );
+        check(
+            node("down", "down", 0, 0),
+            matches(false, &[true]),
+            false,
+            false,
+            &["persistent sessions too"],
+        );
+        check(
+            node("live", "up", 0, 0),
+            matches(true, &[]),
+            false,
+            false,
+            &["no subscription of its clients"],
+        );
+        let lagging = "3 changes of its routes have not arrived";
+        check(node("live", "up", 3, 0), matches(true, &[]), false, false, &["no subscription", lagging]);
+        check(node("joining", "up", 3, 0), matches(false, &[false]), false, false, &["is joining", lagging]);
+    }
+
+    #[test]
+    fn what_the_node_says_of_itself_goes_nowhere() {
+        let hop = hop(node("live", "up", 0, 0), matches(true, &[false]), false, true);
+        assert_eq!((hop.forwarded, hop.why.as_str()), (false, "$SYS is never forwarded"));
+    }
+}

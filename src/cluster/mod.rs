@@ -41,6 +41,7 @@ pub use self::peers::PeerState;
 pub use self::reach::Reach;
 pub use self::routes::{Position, RouteKey};
 pub use self::settings::{Identity, Secret, SecretError, Settings, SubackMode};
+use self::status::reachable;
 pub use self::status::{NodeStatus, RouteListing, Status};
 
 use self::link::{Credentials, Hello, cluster_hash, run_listener};
@@ -213,12 +214,7 @@ impl Cluster {
     /// Tells peers where this node's HTTP interface is. One that listens on every address is reached where the links
     /// are.
     pub fn set_http(&self, address: SocketAddr) {
-        let host = self.address.rsplit_once(':').map(|(host, _)| host);
-        let text = match host {
-            Some(host) if address.ip().is_unspecified() => format!("{host}:{}", address.port()),
-            _ => address.to_string(),
-        };
-        self.rounds.set_http(text);
+        self.rounds.set_http(reachable(address, &self.address));
     }
 
     /// Makes this node a destination for what `key` matches. Returns the position of the own log at which a

@@ -1,5 +1,7 @@
 //! What the node tells people about the cluster: peers, lag, digests, routes.
 
+use std::net::SocketAddr;
+
 use serde::Serialize;
 
 use super::mesh::Mesh;
@@ -167,6 +169,14 @@ fn peer_status(id: NodeId, peer: &Peer, routes: &Routes) -> NodeStatus {
     }
 }
 
+/// Where others reach an HTTP interface: one that listens on every address is where the links are.
+pub(super) fn reachable(http: SocketAddr, mesh_address: &str) -> String {
+    match mesh_address.rsplit_once(':') {
+        Some((host, _)) if http.ip().is_unspecified() => format!("{host}:{}", http.port()),
+        _ => http.to_string(),
+    }
+}
+
 fn lag(claimed: Position, have: Position) -> u64 {
     if claimed.incarnation == have.incarnation {
         claimed.seq.saturating_sub(have.seq)
@@ -208,4 +218,20 @@ fn told(peer: &Peer, owner: NodeId) -> Position {
 
 fn hex(digest: Digest) -> String {
     format!("{:016x}", digest.hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_http_interface_on_every_address_is_where_the_links_are() {
+        let check = |http: &str, mesh: &str, expected: &str| {
+            assert_eq!(reachable(http.parse().unwrap(), mesh), expected);
+        };
+        check("0.0.0.0:8080", "10.0.0.5:7946", "10.0.0.5:8080");
+        check("[::]:8080", "[fd00::5]:7946", "[fd00::5]:8080");
+        check("0.0.0.0:8080", "node1.example:7946", "node1.example:8080");
+        check("127.0.0.1:8081", "10.0.0.5:7946", "127.0.0.1:8081");
+    }
 }

@@ -101,7 +101,7 @@ fn a_receiver_is_told_why_its_subscriptions_do_not_match() {
         fin.subscribe(filter, 1);
     }
     let lines = explain(&flock.nodes[0], &["a/b", "--client", "fin"]);
-    assert_eq!(lines[0], "1 client on 1 node would get it");
+    assert_eq!(lines[0], "fin would get it at node2: sent at once");
     assert_eq!(line(&lines, "node2 fin"), "node2 fin a/+ 1 sent sent at once");
     let expected = r#"node2 a/b/c the topic ends before level 3, which is to be "c""#;
     assert_eq!(line(&lines, "node2 a/b/c"), expected);
@@ -124,7 +124,7 @@ fn a_killed_node_is_named_and_its_routes_are_not_used() {
     let lines = explain(&flock.nodes[0], &["a"]);
     assert_eq!(
         lines[0],
-        "nobody on the nodes that answer would get it: no subscription matches; not known: node2 (down)"
+        "nobody on the nodes that answer would get it: no subscription matches; not known: node2 (down; a subscription there matches)"
     );
     let expected =
         "node2 down a no a subscription there matches, but the node is down and its routes are not used";

@@ -158,9 +158,8 @@ impl Explanation {
     }
 
     fn judge_here(&self) -> String {
-        let is_asked = self.client.as_ref();
-        if let Some(ClientReport { id, session: None }) = is_asked {
-            return format!("{id} has no session here: it never came, or its session has expired");
+        if let Some(client) = &self.client {
+            return self.judge_client(client);
         }
         let count = |wanted: &dyn Fn(&CopyReport) -> bool| {
             let mut clients: Vec<&str> =
@@ -191,5 +190,18 @@ impl Explanation {
             text += &format!("; {} more subscriptions match and are not listed", self.unlisted);
         }
         text
+    }
+
+    fn judge_client(&self, client: &ClientReport) -> String {
+        let id = &client.id;
+        if client.session.is_none() {
+            return format!("{id} has no session here: it never came, or its session has expired");
+        }
+        let mut own = self.copies.iter().filter(|copy| copy.client == *id);
+        match (own.clone().find(|copy| copy.outcome.is_got()), own.next()) {
+            (Some(copy), _) => format!("{id} would get it: {}", copy.why),
+            (None, Some(copy)) => format!("{id} would not get it: {}", copy.why),
+            (None, None) => format!("{id} would not get it: none of its subscriptions matches"),
+        }
     }
 }

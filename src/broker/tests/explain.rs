@@ -183,6 +183,8 @@ fn one_member_of_a_group_is_chosen_without_taking_its_turn() {
     assert_eq!(node.ask(question("a")).verdict, "1 client here would get it");
     // About one member: itself, and who gets it instead.
     let hal = question("a").for_client("hal").unwrap();
+    let verdict = node.ask(hal.clone()).verdict;
+    assert_eq!(verdict, "hal would not get it: could take it; round_robin_per_group gives it to gus");
     check(&node, hal, &["gus Sent matched q1 $share/g/a", "hal PassedOver passed_over q1 $share/g/a"]);
     for member in &members[1..] {
         member.lose_connection();
@@ -219,6 +221,7 @@ fn a_client_is_told_why_each_of_its_subscriptions_does_not_match() {
             ("$share/g/a/c", r#"level 2 is "b", not "c""#),
         ]
     );
+    assert_eq!(explanation.verdict, "fin would get it: sent at once");
     let copies = explanation.copies;
     assert_eq!(copies.len(), 1, "others are not asked about");
     assert_eq!(

@@ -115,7 +115,7 @@ struct Way {
 }
 
 impl Broker {
-    /// Answers a question. At most [`LISTED_MAX`] subscriptions are looked at one by one.
+    /// Answers a question. At most 1,000 subscriptions are looked at one by one, the others are counted.
     #[must_use]
     pub fn explain(&self, now: Instant, question: &Question) -> Explanation {
         let way = self.way(question);

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::forward::SYS_PREFIX;
 use super::mesh::Mesh;
 use super::node_id::NodeId;
 use super::status::NodeStatus;
@@ -9,8 +10,6 @@ use crate::topic::TopicRef;
 
 /// Matching routes of one node that are listed.
 const ROUTES_MAX: usize = 100;
-/// Topics of this level belong to one node and are never forwarded.
-const SYS_PREFIX: &str = "$SYS/";
 
 /// Another node, and whether a message would go there.
 #[derive(Clone, Debug, Serialize)]

@@ -84,12 +84,13 @@ impl Node {
             Arc::new(Broker::new(config.broker, authenticator, Arc::clone(&metrics), cluster.clone()));
 
         if let Some(cluster) = &cluster {
+            cluster.set_http(http.address());
             cluster.start(Arc::clone(&broker) as Arc<dyn Inbound>);
         }
         let (mqtt_addresses, http_address) = (server.addresses(), http.address());
         server.start(Arc::clone(&broker), Arc::clone(&metrics), &tasks);
         tasks.spawn_essential("broker", tick(Arc::clone(&broker), tasks.clone()));
-        let state = http::State::new(own, cluster.clone(), metrics);
+        let state = http::State::new(own, Arc::clone(&broker), cluster.clone(), metrics);
         http.start(state, &tasks);
         info!(node = %id, name, "node started");
         Ok(Self { id, tasks, broker, cluster, mqtt_addresses, http_address, _data_dir: data_dir })

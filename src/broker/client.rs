@@ -13,7 +13,10 @@ use super::standing::{Notice, Standing};
 use crate::auth::Exchange;
 use crate::codec::{Qos, ReasonCode};
 use crate::metrics::{DropReason, Metrics};
-use crate::session::{ClientId, Closing, Copies, Delivery, Farewell, Outbox, Room, Session, Tally, Will};
+use crate::session::{
+    Ahead, Backlog, ClientId, Closing, Copies, Delivery, Farewell, Outbox, Outlook, Room, Session, Tally,
+    Will,
+};
 
 /// The socket of a connected client, as far as the broker needs it.
 pub trait Wire: Send + Sync + 'static {
@@ -74,6 +77,21 @@ pub(super) enum Offered {
         /// Whether the caller must see to it that the client is flushed.
         must_flush: bool,
     },
+}
+
+/// What would become of one more message.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Prospect {
+    pub(super) outlook: Outlook,
+    /// The same, as an offer would find it.
+    pub(super) room: Room,
+    pub(super) backlog: Backlog,
+    pub(super) is_connected: bool,
+    pub(super) is_persistent: bool,
+    /// The socket has taken nothing for a while.
+    pub(super) is_blocked: bool,
+    /// The session has ended.
+    pub(super) is_ended: bool,
 }
 
 /// Who may write to the socket.
@@ -214,6 +232,22 @@ impl Client {
         drop(state);
         count(metrics, &tally);
         Offered::Taken { must_flush }
+    }
+
+    /// What [`Client::deliver`] would do with one more message that costs `bytes` in a queue. Changes nothing.
+    pub(super) fn prospect(&self, qos: Qos, bytes: usize, ahead: &Ahead) -> Prospect {
+        let state = self.state.lock();
+        let State { session, outbox, .. } = &*state;
+        let outlook = session.outlook(qos, bytes, ahead, outbox);
+        Prospect {
+            outlook,
+            room: outlook.room().min(session.room(qos, 0, outbox)).min(state.room_max(qos)),
+            backlog: session.backlog(outbox),
+            is_connected: state.wire.is_some() && !state.closing,
+            is_persistent: session.is_persistent(),
+            is_blocked: state.output == Output::Blocked,
+            is_ended: state.ended,
+        }
     }
 
     /// Writes what waits, unless somebody else is at it or the socket is full. Never waits.

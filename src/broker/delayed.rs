@@ -34,8 +34,8 @@ pub(super) fn split_delay(topic: &str) -> Option<(&str, &str)> {
 /// What a Topic Name with a delay in front asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Delay<'a> {
-    topic: TopicRef<'a>,
-    after: Duration,
+    pub(super) topic: TopicRef<'a>,
+    pub(super) after: Duration,
 }
 
 /// The text behind `$delayed/` is no delay that this node takes.

@@ -7,6 +7,7 @@ use foldhash::HashMap;
 use foldhash::HashMapExt as _;
 
 use super::client::Client;
+use super::explain::{Asked, FoundGroup};
 use super::shared::{Candidate, Chooser, Hand, Turns};
 use super::subscriptions::{Subscriber, Target, key};
 use crate::message::Publication;
@@ -68,6 +69,11 @@ impl Groups {
         }
     }
 
+    /// What each group would choose, and from whom.
+    pub(super) fn explain<'a>(&'a self, asked: &Asked<'a>) -> impl Iterator<Item = FoundGroup> {
+        self.by_name.values().filter_map(move |group| group.explain(asked))
+    }
+
     /// The member that one group chooses.
     pub(super) fn choose_of(
         &self,
@@ -115,9 +121,13 @@ impl Group {
     }
 
     fn choose(&self, chooser: Chooser, publication: &Publication<'_>) -> SharedTarget {
+        self.choose_by(&self.turns, chooser, publication)
+    }
+
+    fn choose_by(&self, turns: &Turns, chooser: Chooser, publication: &Publication<'_>) -> SharedTarget {
         let hand =
             Hand { publisher: publication.publisher.unwrap_or_default(), topic: publication.topic.as_str() };
-        let choice = self.turns.choose(chooser, hand, self.members.len(), |place| {
+        let choice = turns.choose(chooser, hand, self.members.len(), |place| {
             let member = &self.members[place];
             let standing = member.client.standing();
             Candidate { room: standing.room(publication.qos.min(member.options.qos)), load: standing.load }
@@ -127,5 +137,22 @@ impl Group {
             target: Target::new(&self.members[choice.place]),
             room: choice.room,
         }
+    }
+    /// `None` when it is asked about a client that is no member.
+    fn explain(&self, asked: &Asked<'_>) -> Option<FoundGroup> {
+        let asked_place = match asked.only {
+            Some(client) => Some(*self.places.get(&key(client))?),
+            None => None,
+        };
+        let chosen = self.choose_by(&self.turns.copy(), asked.chooser, asked.publication);
+        let shown: &[Subscriber] = match asked_place {
+            Some(place) => &self.members[place..=place],
+            None => &self.members[..self.members.len().min(asked.found_max)],
+        };
+        Some(FoundGroup {
+            chosen,
+            members: shown.iter().map(Target::new).collect(),
+            count: self.members.len(),
+        })
     }
 }

@@ -9,6 +9,7 @@ mod client;
 mod connect;
 mod delayed;
 mod dispatch;
+mod explain;
 mod groups;
 mod load;
 mod publish;
@@ -36,6 +37,10 @@ use parking_lot::Mutex;
 pub use admission::{Admission, Candidate};
 pub use client::{Client, Duty, Generation, Wire};
 pub use connect::Attached;
+pub use explain::{
+    ClientReport, CopyReport, Explanation, NotMatching, Outcome, Question, QuestionError, RetainedReport,
+    SessionReport,
+};
 pub use publish::Burst;
 
 use crate::auth::Authenticator;
@@ -113,6 +118,13 @@ impl Broker {
             sys: Mutex::new(None),
             stopping: AtomicBool::new(false),
         }
+    }
+
+    /// One that admits everybody, for the tests of modules above.
+    #[cfg(test)]
+    pub(crate) fn for_tests(cluster: Option<Arc<Cluster>>) -> Arc<Self> {
+        let authenticator = Authenticator::with_credentials(true, None);
+        Arc::new(Self::new(Settings::default(), authenticator, Arc::default(), cluster))
     }
 
     /// Takes one packet of a connected client. What it causes is appended and noted in `burst`; flush that

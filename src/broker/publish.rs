@@ -43,16 +43,23 @@ impl Broker {
     /// # Errors
     /// The code to acknowledge the message with.
     pub(super) fn destination<'a>(&self, topic: TopicRef<'a>) -> Result<Destination<'a>, ReasonCode> {
+        let destination = self.look_up_destination(topic);
+        if destination.is_err() {
+            self.metrics.dropped(DropReason::TopicRefused).inc();
+        }
+        destination
+    }
+
+    /// The same, and nothing is counted: no message is at hand.
+    pub(super) fn look_up_destination<'a>(&self, topic: TopicRef<'a>) -> Result<Destination<'a>, ReasonCode> {
         if !topic.is_dollar() {
             return Ok(Destination::Now);
         }
-        let reason = match Delay::parse(topic, &self.delayed_settings) {
-            Some(Ok(delay)) => return Ok(Destination::Later(delay)),
-            Some(Err(NoDelay)) => ReasonCode::TopicNameInvalid,
-            None => ReasonCode::NotAuthorized,
-        };
-        self.metrics.dropped(DropReason::TopicRefused).inc();
-        Err(reason)
+        match Delay::parse(topic, &self.delayed_settings) {
+            Some(Ok(delay)) => Ok(Destination::Later(delay)),
+            Some(Err(NoDelay)) => Err(ReasonCode::TopicNameInvalid),
+            None => Err(ReasonCode::NotAuthorized),
+        }
     }
 
     /// Publishes a message of one of this node's clients, or keeps it for later. Returns the code to acknowledge it

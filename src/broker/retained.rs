@@ -89,6 +89,11 @@ impl Retained {
         store.messages.len() - store.own
     }
 
+    /// What is kept for the topic.
+    pub(super) fn get(&self, topic: TopicRef<'_>) -> Option<Arc<Message>> {
+        self.store.read().messages.get(topic.as_str()).map(|entry| Arc::clone(&entry.message))
+    }
+
     /// Whether the topic has another payload so far, or none.
     pub(super) fn changes(&self, publication: &Publication<'_>) -> bool {
         let store = self.store.read();

@@ -13,7 +13,9 @@ use super::delayed::split_delay;
 use crate::codec::ReasonCode;
 use crate::metrics::{DropReason, ReasonLabel};
 use crate::session::{Negotiated, Settings};
-use crate::topic::{RewriteRefusal, Rewriting, SubscriptionFilter, TopicFilter, TopicName, TopicRef, Whose};
+use crate::topic::{
+    RewriteRefusal, Rewriting, SubscriptionFilter, TopicFilter, TopicName, TopicRef, Unfilled, Whose,
+};
 
 impl Broker {
     /// The topic to which a client's message goes; `None` when it stays where it was sent.
@@ -27,6 +29,34 @@ impl Broker {
             client.with_state(|state| (state.session.user().cloned(), Arc::clone(state.session.settings())));
         let whose = Whose { client_id: client.id().as_str(), user: user.as_deref() };
         self.name(delay, &rule, &whose, &settings).map(Some)
+    }
+
+    /// What [`Broker::rewrite_topic`] would do for a client of this name, connected or not, with nothing counted. The
+    /// error says why there is no topic.
+    pub(super) fn look_up_rewrite(
+        &self,
+        client_id: Option<&str>,
+        topic: TopicRef<'_>,
+    ) -> Result<Option<TopicName>, String> {
+        let Some(rule) = self.rewrites.for_name(topic.as_str()) else { return Ok(None) };
+        let client = client_id.and_then(|id| self.client(id));
+        let known = client.map(|it| {
+            it.with_state(|state| (state.session.user().cloned(), Arc::clone(state.session.settings())))
+        });
+        let (user, settings) = known.unzip();
+        let user = user.flatten();
+        // Nobody is called that, so a rule that asks for the name gets none.
+        let whose = Whose { client_id: client_id.unwrap_or("+"), user: user.as_deref() };
+        match rule.name(&whose) {
+            Err(RewriteRefusal::Unfilled(Unfilled::UnfitName | Unfilled::Nameless))
+                if client_id.is_none() =>
+            {
+                Err("it asks who publishes".to_owned())
+            }
+            Ok(name) if settings.is_none_or(|settings| takes(&settings, name.as_str())) => Ok(Some(name)),
+            Ok(_) => Err("the result is too long or has too many levels".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     /// The same for the Will of a client that is about to be accepted.

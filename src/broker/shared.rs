@@ -97,6 +97,12 @@ impl Turns {
         }
     }
 
+    /// The same turns for a choice that only wants to be known: what it changes is thrown away.
+    pub(super) fn copy(&self) -> Self {
+        let load = |turn: &AtomicU32| AtomicU32::new(turn.load(Ordering::Relaxed));
+        Self { next: std::array::from_fn(|turn| load(&self.next[turn])), held: load(&self.held) }
+    }
+
     /// The member at `place` goes, and the one at `last` takes its place.
     pub(super) fn on_removed(&self, place: usize, last: usize) {
         let held = self.held.load(Ordering::Relaxed) as usize;

@@ -8,8 +8,9 @@ use parking_lot::RwLock;
 use smallvec::SmallVec;
 
 use super::client::Client;
+use super::explain::{Asked, Found};
 use super::groups::{Groups, SharedTarget};
-use super::settings::Overlapping;
+use super::settings::{Overlapping, SharedStrategy};
 use super::shared::Chooser;
 use crate::codec::SubscribeOptions;
 use crate::message::Publication;
@@ -64,6 +65,7 @@ pub(super) struct Targets {
 }
 
 /// A client that gets a copy, with what all its matching subscriptions say together.
+#[derive(Clone)]
 pub(super) struct Target {
     pub(super) client: Arc<Client>,
     pub(super) options: SubscribeOptions,
@@ -157,6 +159,29 @@ impl Subscriptions {
         groups.choose_of(share.share()?, self.chooser, publication)
     }
 
+    /// Everybody with a matching subscription, and what their groups would choose, without choosing it.
+    pub(super) fn explain(
+        &self,
+        publication: &Publication<'_>,
+        only: Option<&Arc<Client>>,
+        found_max: usize,
+    ) -> Found {
+        let asked = Asked { chooser: self.chooser, publication, only, found_max };
+        let mut found = Found { overlapping: self.overlapping, ..Found::default() };
+        self.index.read().for_each_matching_filter(publication.topic, |filter, leaf| {
+            leaf.for_each_of(only, |kind, subscriber| found.add_plain(found_max, kind, filter, subscriber));
+            if let Some(groups) = &leaf.groups {
+                groups.explain(&asked).for_each(|group| found.add_group(&asked, group));
+            }
+        });
+        found
+    }
+
+    /// How the members of groups are chosen.
+    pub(super) fn strategy(&self) -> SharedStrategy {
+        self.chooser.strategy
+    }
+
     /// All members of a shared subscription.
     pub(super) fn members(&self, share: &SubscriptionFilter) -> Vec<Target> {
         self.with_members(share, |members| members.iter().map(Target::new).collect())
@@ -242,6 +267,19 @@ impl Leaf {
     fn for_each(&self, mut act: impl FnMut(&Subscriber)) {
         self.subscribers.for_each(&mut act);
         self.exclusive.iter().for_each(|holder| act(holder));
+    }
+
+    /// Everybody but the members of groups, or one of them, each with the kind of its subscription.
+    fn for_each_of(&self, only: Option<&Arc<Client>>, mut act: impl FnMut(SubscriptionKind, &Subscriber)) {
+        let is_asked = |holder: &Subscriber| only.is_none_or(|client| Arc::ptr_eq(client, &holder.client));
+        match only {
+            None => self.subscribers.for_each(|subscriber| act(SubscriptionKind::Plain, subscriber)),
+            Some(client) => {
+                self.subscribers.get(client).into_iter().for_each(|it| act(SubscriptionKind::Plain, it));
+            }
+        }
+        let holder = self.exclusive.iter().filter(|holder| is_asked(holder));
+        holder.for_each(|holder| act(SubscriptionKind::Exclusive, holder));
     }
 
     fn subscribe(&mut self, subscriber: Subscriber) {
@@ -331,6 +369,13 @@ impl Subscribers {
                 let at = few.iter().position(|subscriber| Arc::ptr_eq(&subscriber.client, client))?;
                 Some(few.swap_remove(at))
             }
+        }
+    }
+
+    fn get(&self, client: &Arc<Client>) -> Option<&Subscriber> {
+        match self {
+            Self::Many(many) => many.get(&key(client)),
+            Self::Few(few) => few.iter().find(|subscriber| Arc::ptr_eq(&subscriber.client, client)),
         }
     }
 

@@ -8,6 +8,8 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper::Request;
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::console::Failure;
@@ -64,6 +66,32 @@ pub(super) async fn get(address: &str, path: &str) -> Result<Value, Failure> {
     answer.map_err(Failure::new)
 }
 
+/// What a node writes beside a status that says no.
+#[derive(Deserialize)]
+struct Refusal {
+    error: String,
+}
+
+/// An answer in the form that a command knows.
+pub(super) fn parse<T: DeserializeOwned>(address: &str, value: Value) -> Result<T, Failure> {
+    serde_json::from_value(value)
+        .map_err(|error| Failure::new(format!("{address} answers in a form that is not known here: {error}")))
+}
+
+/// A value for a query: everything but letters, digits and a few harmless signs as `%XX`.
+pub(super) fn encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
+                encoded.push(char::from(byte));
+            }
+            _ => encoded += &format!("%{byte:02X}"),
+        }
+    }
+    encoded
+}
+
 async fn exchange(address: &str, path: &str) -> Result<Value, String> {
     let stream = TcpStream::connect(address).await.map_err(|error| {
         format!("cannot reach a node at {address}: {error}; is it running? --node HOST:PORT names another")
@@ -82,7 +110,10 @@ async fn exchange(address: &str, path: &str) -> Result<Value, String> {
         let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
         let body = body.map_err(|error| format!("the answer of {address} broke off: {error}"))?.to_bytes();
         if !status.is_success() {
-            return Err(format!("{address} answers {status} to {path}"));
+            return Err(match serde_json::from_slice::<Refusal>(&body) {
+                Ok(Refusal { error }) => format!("{address} answers {status}: {error}"),
+                Err(_) => format!("{address} answers {status} to {path}"),
+            });
         }
         serde_json::from_slice(&body)
             .map_err(|error| format!("{address} does not answer like a node: {error}"))
@@ -106,6 +137,12 @@ mod tests {
         check("0.0.0.0:8080", "127.0.0.1:8080");
         check("[::]:8080", "[::1]:8080");
         check("10.0.0.5:8080", "10.0.0.5:8080");
+    }
+
+    #[test]
+    fn a_query_carries_any_text() {
+        assert_eq!(encode("a/b-1.x_~"), "a/b-1.x_~");
+        assert_eq!(encode("a b+#&=?%é\0"), "a%20b%2B%23%26%3D%3F%25%C3%A9%00");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use clap::Subcommand;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::api::{Target, get};
+use super::api::{Target, get, parse};
 use super::console::{Failure, Progress, say, say_json, say_table, visible};
 use super::serve::runtime;
 use crate::net::clock::now;
@@ -111,11 +111,6 @@ struct Route {
     share: Option<String>,
     durable: bool,
     nodes: Vec<String>,
-}
-
-fn parse<T: serde::de::DeserializeOwned>(address: &str, value: Value) -> Result<T, Failure> {
-    serde_json::from_value(value)
-        .map_err(|error| Failure::new(format!("{address} answers in a form that is not known here: {error}")))
 }
 
 async fn get_status(address: &str) -> Result<(Status, Value), Failure> {

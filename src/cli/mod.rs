@@ -5,6 +5,7 @@ mod client;
 mod cluster;
 mod console;
 mod demo;
+mod explain;
 mod logging;
 mod manual;
 mod message;
@@ -31,7 +32,8 @@ use console::{Failure, complain};
   flockmq demo                                     three nodes in one process, to play with
   flockmq sub -t 'sensors/#' -v                    show what is published
   flockmq pub -t sensors/1 -m 21.5                 publish
-  flockmq cluster status                           the nodes as one of them sees them")]
+  flockmq cluster status                           the nodes as one of them sees them
+  flockmq explain sensors/1                        who would get a message, and why not the others")]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -54,6 +56,8 @@ enum Command {
     Passwd(passwd::Arguments),
     /// Ask a node about its cluster
     Cluster(cluster::Arguments),
+    /// Say who would get a message to a topic, and why the others would not
+    Explain(explain::Arguments),
     /// Print the completions for a shell
     Completions(manual::CompletionArguments),
     /// Print the manual page, or write those of all commands
@@ -87,6 +91,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Sub(arguments) => subscribe::run(&arguments),
         Command::Passwd(arguments) => passwd::run(&arguments),
         Command::Cluster(arguments) => cluster::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
         Command::Completions(arguments) => manual::completions(&arguments, &mut Arguments::command()),
         Command::Man(arguments) => manual::man(&arguments, Arguments::command()),
     }

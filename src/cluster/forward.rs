@@ -13,7 +13,7 @@ use crate::metrics::DropReason;
 use crate::net::clock::now;
 
 /// Topics of this level belong to one node and are never forwarded.
-const SYS_PREFIX: &str = "$SYS/";
+pub(super) const SYS_PREFIX: &str = "$SYS/";
 
 /// The links that got something since the last flush, and memory that forwarding uses again and again.
 #[derive(Default)]

@@ -5,6 +5,7 @@
 
 mod advertised;
 mod envelope;
+mod explain;
 mod forward;
 mod fragments;
 pub mod frame;
@@ -33,12 +34,14 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tracing::{info, warn};
 
+pub use self::explain::{Hop, HopRoute};
 pub use self::forward::Touched;
 pub use self::node_id::NodeId;
 pub use self::peers::PeerState;
 pub use self::reach::Reach;
 pub use self::routes::{Position, RouteKey};
 pub use self::settings::{Identity, Secret, SecretError, Settings, SubackMode};
+use self::status::reachable;
 pub use self::status::{NodeStatus, RouteListing, Status};
 
 use self::link::{Credentials, Hello, cluster_hash, run_listener};
@@ -50,6 +53,7 @@ use crate::message::{MessageId, Publication};
 use crate::metrics::Metrics;
 use crate::net::mesh::TcpListener;
 use crate::tasks::Tasks;
+use crate::topic::TopicRef;
 
 /// Ports that are tried until one is free for TCP and UDP, when the system chooses.
 const PORT_ATTEMPTS_MAX: usize = 16;
@@ -207,9 +211,10 @@ impl Cluster {
         &self.mesh.identity
     }
 
-    /// Tells peers where this node's HTTP interface is, `host:port`.
-    pub fn set_http(&self, address: String) {
-        self.rounds.set_http(address);
+    /// Tells peers where this node's HTTP interface is. One that listens on every address is reached where the links
+    /// are.
+    pub fn set_http(&self, address: SocketAddr) {
+        self.rounds.set_http(reachable(address, &self.address));
     }
 
     /// Makes this node a destination for what `key` matches. Returns the position of the own log at which a
@@ -243,7 +248,13 @@ impl Cluster {
     /// The cluster as this node sees it.
     #[must_use]
     pub fn status(&self) -> Status {
-        self.mesh.status(&self.address, self.is_ready())
+        self.mesh.status(&self.address, &self.rounds.http(), self.is_ready())
+    }
+
+    /// Where a message to this topic would go from here, and why not elsewhere: every peer, in the order of the ids.
+    #[must_use]
+    pub fn explain(&self, topic: TopicRef<'_>) -> Vec<Hop> {
+        self.mesh.explain(topic)
     }
 
     /// The route table, for people.

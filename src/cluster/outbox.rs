@@ -104,7 +104,7 @@ impl Buffer {
     }
 
     fn push(&mut self, frame: &[u8]) -> Result<(), Full> {
-        if self.bytes + frame.len() + CHUNK_OVERHEAD_BYTES > self.bytes_max {
+        if self.is_full_for(frame.len()) {
             return Err(Full);
         }
         if !self.open.is_empty() && self.open.len() + frame.len() > CHUNK_BYTES {
@@ -175,6 +175,11 @@ impl Buffer {
         self.gone = self.last;
         self.is_cut |= 0 < dropped;
         dropped
+    }
+
+    /// Whether a frame of this size finds no room.
+    pub(super) fn is_full_for(&self, frame_len: usize) -> bool {
+        self.bytes + frame_len + CHUNK_OVERHEAD_BYTES > self.bytes_max
     }
 
     /// Frames that are unsent or unacknowledged.

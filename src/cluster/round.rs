@@ -65,6 +65,11 @@ impl Rounds {
         *self.http.lock() = Some(address);
     }
 
+    /// Empty until it is set.
+    pub(super) fn http(&self) -> String {
+        self.http.lock().clone().unwrap_or_default()
+    }
+
     /// Whether every seed is a peer that is in step, or this node itself.
     pub(super) fn seeds_are_known(&self) -> bool {
         self.seeds_are_known.load(Ordering::Acquire)

@@ -1,5 +1,7 @@
 //! What the node tells people about the cluster: peers, lag, digests, routes.
 
+use std::net::SocketAddr;
+
 use serde::Serialize;
 
 use super::mesh::Mesh;
@@ -34,6 +36,8 @@ pub struct NodeStatus {
     pub name: String,
     /// `host:port` of its mesh port.
     pub address: String,
+    /// `host:port` of its HTTP interface, as it says itself; empty when that is not known.
+    pub http: String,
     /// Whether it is the node that answers.
     #[serde(rename = "self")]
     pub is_self: bool,
@@ -73,12 +77,13 @@ pub struct RouteListing {
 }
 
 impl Mesh {
-    pub(super) fn status(&self, address: &str, ready: bool) -> Status {
+    pub(super) fn status(&self, address: &str, http: &str, ready: bool) -> Status {
         let own = self.own_digest();
         let mut nodes = vec![NodeStatus {
             id: self.me(),
             name: self.identity.name.clone(),
             address: address.to_owned(),
+            http: http.to_owned(),
             is_self: true,
             incarnation: self.identity.incarnation,
             state: if self.is_leaving() { PeerState::Left.as_str() } else { PeerState::Live.as_str() },
@@ -141,6 +146,7 @@ fn peer_status(id: NodeId, peer: &Peer, routes: &Routes) -> NodeStatus {
         id,
         name: peer.name.clone(),
         address: peer.address.clone(),
+        http: peer.http.clone(),
         is_self: false,
         incarnation: peer.incarnation,
         state: state.as_str(),
@@ -160,6 +166,14 @@ fn peer_status(id: NodeId, peer: &Peer, routes: &Routes) -> NodeStatus {
                 format!("link: {}", peer.link_error.as_deref().unwrap_or("not up yet"))
             }
         },
+    }
+}
+
+/// Where others reach an HTTP interface: one that listens on every address is where the links are.
+pub(super) fn reachable(http: SocketAddr, mesh_address: &str) -> String {
+    match mesh_address.rsplit_once(':') {
+        Some((host, _)) if http.ip().is_unspecified() => format!("{host}:{}", http.port()),
+        _ => http.to_string(),
     }
 }
 
@@ -204,4 +218,20 @@ fn told(peer: &Peer, owner: NodeId) -> Position {
 
 fn hex(digest: Digest) -> String {
     format!("{:016x}", digest.hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_http_interface_on_every_address_is_where_the_links_are() {
+        let check = |http: &str, mesh: &str, expected: &str| {
+            assert_eq!(reachable(http.parse().unwrap(), mesh), expected);
+        };
+        check("0.0.0.0:8080", "10.0.0.5:7946", "10.0.0.5:8080");
+        check("[::]:8080", "[fd00::5]:7946", "[fd00::5]:8080");
+        check("0.0.0.0:8080", "node1.example:7946", "node1.example:8080");
+        check("127.0.0.1:8081", "10.0.0.5:7946", "127.0.0.1:8081");
+    }
 }

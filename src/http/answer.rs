@@ -9,6 +9,7 @@ use axum::routing::get;
 use serde_json::json;
 
 use super::State;
+use super::explain::explain;
 use crate::cluster::{NodeStatus, RouteListing, Status};
 
 /// What prometheus-client writes.
@@ -21,6 +22,7 @@ pub(super) fn router(state: State) -> Router {
         .route("/metrics", get(metrics))
         .route("/api/v1/cluster", get(cluster))
         .route("/api/v1/cluster/routes", get(routes))
+        .route("/api/v1/explain", get(explain))
         .fallback(unknown)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(state)
@@ -61,6 +63,7 @@ fn alone(state: &State) -> Status {
         id: identity.id,
         name: identity.name.clone(),
         address: String::new(),
+        http: String::new(),
         is_self: true,
         incarnation: identity.incarnation,
         state: "live",

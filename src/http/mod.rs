@@ -1,8 +1,10 @@
-//! The node's HTTP server: health, metrics, and what the node knows of its cluster. It only answers questions;
+//! The node's HTTP server: health, metrics, and what the node knows of its cluster and of a message's way. It only answers questions;
 //! nothing that arrives here changes anything.
 
 mod answer;
 mod connection;
+mod explain;
+mod query;
 mod settings;
 
 use std::io;
@@ -11,6 +13,7 @@ use std::sync::Arc;
 
 pub use settings::Settings;
 
+use crate::broker::Broker;
 use crate::cluster::{Cluster, Identity};
 use crate::metrics::Metrics;
 use crate::net::TcpListener;
@@ -31,6 +34,7 @@ pub struct BindError {
 #[derive(Clone)]
 pub struct State {
     identity: Identity,
+    broker: Arc<Broker>,
     cluster: Option<Arc<Cluster>>,
     metrics: Arc<Metrics>,
     readiness: Arc<dyn Readiness>,
@@ -40,7 +44,12 @@ impl State {
     /// `cluster` is `None` for a node that stands alone; such a node is ready, a member of a cluster is ready
     /// once it is in step with its live peers.
     #[must_use]
-    pub fn new(identity: Identity, cluster: Option<Arc<Cluster>>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        identity: Identity,
+        broker: Arc<Broker>,
+        cluster: Option<Arc<Cluster>>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let asked = cluster.clone();
         let readiness = move || match &asked {
             Some(cluster) if !cluster.is_ready() => {
@@ -48,7 +57,7 @@ impl State {
             }
             Some(_) | None => Vec::new(),
         };
-        Self { identity, cluster, metrics, readiness: Arc::new(readiness) }
+        Self { identity, broker, cluster, metrics, readiness: Arc::new(readiness) }
     }
 
     /// The same with another judgement of whether the node is ready.

@@ -23,7 +23,9 @@ impl Fixture {
         let readiness = move || {
             if asked.load(Ordering::SeqCst) { Vec::new() } else { vec!["routes are missing".to_owned()] }
         };
-        let state = State::new(identity(), cluster, Arc::default()).with_readiness(Arc::new(readiness));
+        let broker = Broker::for_tests(cluster.clone());
+        let state = State::new(identity(), broker, cluster, Arc::default());
+        let state = state.with_readiness(Arc::new(readiness));
         let settings = Settings { bind: (Ipv4Addr::LOCALHOST, 0).into() };
         let server = Server::bind(&settings).await.unwrap();
         let address = server.address();
@@ -119,6 +121,66 @@ async fn a_member_of_a_cluster_answers_with_what_its_cluster_says() {
 }
 
 #[tokio::test]
+async fn a_question_about_a_topic_is_answered() {
+    let server = Fixture::start(None).await;
+    let (status, answer) =
+        server.get_json("/api/v1/explain?topic=h%C3%B6he/%25%201&client=c%2F1&qos=2").await;
+    assert_eq!(status, 200);
+    assert_eq!((&answer["name"], &answer["topic"]), (&json!("node1"), &json!("höhe/% 1")));
+    assert_eq!(answer["id"], "000000000000000000000000000000ab");
+    assert_eq!((&answer["qos"], &answer["client"]), (&json!(2), &json!({ "id": "c/1", "session": null })));
+    assert_eq!((&answer["copies"], &answer["nodes"]), (&json!([]), &json!([])));
+    // The longest that a request line has room for.
+    let long = "x".repeat(15_000);
+    let (status, answer) = server.get_json(&format!("/api/v1/explain?topic={long}")).await;
+    assert_eq!((status, answer["topic"].as_str().unwrap().len()), (200, 15_000));
+}
+
+#[tokio::test]
+async fn a_question_that_makes_no_sense_is_refused_with_the_reason() {
+    let server = Fixture::start(None).await;
+    let check = async |query: &str, expected: &str| {
+        let (status, answer) = server.get_json(&format!("/api/v1/explain{query}")).await;
+        assert_eq!(status, 400, "{query}");
+        let error = answer["error"].as_str().unwrap();
+        assert!(error.contains(expected), "{query}: {error}");
+    };
+    check("", "topic is missing").await;
+    check("?topic=", "topic: a Topic Name has at least one character").await;
+    for query in ["?topic=a/+/b", "?topic=a/%23", "?topic=a%2Bb"] {
+        check(query, "ask about one topic").await;
+    }
+    check("?topic=a%00", "U+0000").await;
+    check("?topic=%FF", "not UTF-8").await;
+    check("?topic=a%2", "hexadecimal").await;
+    check("?topic=a&topic=b", "given twice").await;
+    check("?topic=a&q=1", "no parameter \"q\"; there are: topic, client, publisher, qos, forwarded").await;
+    for qos in ["3", "-1", "x", "256", ""] {
+        check(&format!("?topic=a&qos={qos}"), "qos: a QoS is 0, 1 or 2").await;
+    }
+    check("?topic=a&client=", "client: a Client Identifier").await;
+    check("?topic=a&publisher=", "publisher: a Client Identifier").await;
+    check("?topic=a&forwarded=yes", "true or false").await;
+}
+
+/// A topic of 65,535 bytes exists, but no request line has room for it.
+#[tokio::test]
+async fn a_topic_that_no_request_has_room_for_is_refused_before_it_is_read() {
+    let server = Fixture::start(None).await;
+    for (letter, count) in [("x", 65_535), ("x", 17_000), ("%2F", 65_535)] {
+        let path = format!("/api/v1/explain?topic={}", letter.repeat(count));
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        // The server may have closed before everything is written.
+        let _ = stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await;
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(!answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    assert_eq!(server.get("/health/live").await.0, 200);
+}
+
+#[tokio::test]
 async fn what_does_not_exist_is_said_in_json() {
     let server = Fixture::start(None).await;
     assert_eq!(
@@ -207,11 +269,13 @@ async fn an_address_in_use_is_named() {
 #[tokio::test]
 async fn a_node_is_ready_when_its_cluster_is() {
     let metrics: Arc<Metrics> = Arc::default();
-    assert!(State::new(identity(), None, Arc::clone(&metrics)).readiness.obstacles().is_empty());
+    let alone = State::new(identity(), Broker::for_tests(None), None, Arc::clone(&metrics));
+    assert!(alone.readiness.obstacles().is_empty());
     let settings = crate::cluster::Settings { listen: (Ipv4Addr::LOCALHOST, 0).into(), ..Default::default() };
     let tasks = Tasks::new();
     let cluster = Cluster::bind(settings, identity(), tasks.clone(), Arc::clone(&metrics)).await.unwrap();
-    let state = State::new(identity(), Some(Arc::clone(&cluster)), metrics);
+    let broker = Broker::for_tests(Some(Arc::clone(&cluster)));
+    let state = State::new(identity(), broker, Some(Arc::clone(&cluster)), metrics);
     assert_eq!(state.readiness.obstacles().is_empty(), cluster.is_ready());
     tasks.stop();
 }

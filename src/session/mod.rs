@@ -12,6 +12,7 @@ mod copies;
 mod inbound;
 mod outbound;
 mod outbox;
+mod outlook;
 mod settings;
 mod shared;
 #[cfg(test)]
@@ -28,6 +29,7 @@ pub use copies::Copies;
 pub use inbound::Incoming;
 pub use outbound::Delivery;
 pub use outbox::{Outbox, Tally};
+pub use outlook::{Ahead, Backlog, Outlook, Wait};
 pub use settings::Settings;
 pub use shared::Room;
 pub use will::Will;

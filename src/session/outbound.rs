@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::aliases::Aliases;
 use super::copies::{Address, Copies, encode_message, is_expired, message_len};
 use super::outbox::Outbox;
+use super::outlook::{Ahead, Backlog, Outlook, Wait};
 use super::settings::Settings;
 use super::shared::Room;
 use crate::codec::{Packet, PacketId, ProtocolVersion, PubRel, Qos, ReasonCode, UserProperties};
@@ -106,6 +107,62 @@ impl Outbound {
             _ if !self.queue_takes(bytes, settings) => Room::Full,
             Some(_) => Room::Queue,
             None => Room::Away,
+        }
+    }
+
+    /// What [`Outbound::deliver`] would do with one more message, behind those of `ahead`.
+    pub(super) fn outlook(
+        &self,
+        qos: Qos,
+        bytes: usize,
+        ahead: &Ahead,
+        window: Option<&Window>,
+        settings: &Settings,
+        out: &Outbox,
+    ) -> Outlook {
+        let is_outbox_full = settings.outbox_bytes_max <= out.len();
+        let sent = self.sent + ahead.sent;
+        let is_behind = !self.queue.is_empty() || self.sent < self.inflight.len() || 0 < ahead.queued;
+        let wait = match (qos, window) {
+            (Qos::AtMostOnce, None) => return Outlook::Offline,
+            (Qos::AtMostOnce, Some(_)) if is_outbox_full => return Outlook::OutboxFull,
+            (Qos::AtMostOnce, Some(_)) => return Outlook::Sent,
+            (_, None) => Wait::Away,
+            (_, Some(window)) if usize::from(window.inflight_max) <= sent => Wait::Window,
+            (_, Some(_)) if is_outbox_full => Wait::Outbox,
+            (_, Some(_)) if is_behind => Wait::Behind,
+            (_, Some(_)) => return Outlook::Sent,
+        };
+        self.outlook_of_queue(bytes, ahead, wait, settings)
+    }
+
+    fn outlook_of_queue(&self, bytes: usize, ahead: &Ahead, wait: Wait, settings: &Settings) -> Outlook {
+        let own = self.queue.iter().map(|pending| pending.message.bytes());
+        let mut waiting = own.chain(std::iter::repeat_n(bytes, ahead.queued));
+        let gone: usize = waiting.by_ref().take(ahead.displaced).sum();
+        let mut len = self.queue.len() + ahead.queued - ahead.displaced;
+        let mut total = self.queue_bytes + ahead.queued * bytes - gone;
+        let takes = |len, total| len < settings.queue_len_max && total + bytes <= settings.queue_bytes_max;
+        let may_make_room = settings.queue_drops_oldest && bytes <= settings.queue_bytes_max;
+        let mut displaced = 0;
+        while may_make_room && !takes(len, total) {
+            let Some(oldest) = waiting.next() else { break };
+            (len, total, displaced) = (len - 1, total - oldest, displaced + 1);
+        }
+        if takes(len, total) { Outlook::Waits { wait, displaced } } else { Outlook::QueueFull }
+    }
+
+    /// What waits and what is unacknowledged, against its limits.
+    pub(super) fn backlog(&self, window: Option<&Window>, settings: &Settings, out: &Outbox) -> Backlog {
+        Backlog {
+            queued: self.queue.len(),
+            queued_max: settings.queue_len_max,
+            queued_bytes: self.queue_bytes,
+            queued_bytes_max: settings.queue_bytes_max,
+            unacknowledged: self.inflight.len(),
+            unacknowledged_max: window.map_or(settings.inflight_max, |window| window.inflight_max),
+            outbox_bytes: out.len(),
+            outbox_bytes_max: settings.outbox_bytes_max,
         }
     }
 

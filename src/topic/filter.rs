@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use super::mismatch::Mismatch;
 use super::{LEVELS_MAX, TOPIC_BYTES_MAX, TopicRef, share, split_level};
 
 /// Why a text is not a Topic Filter, with or without a share in front.
@@ -86,6 +87,12 @@ impl TopicFilter {
             return false;
         }
         levels_match(Some(&self.0), Some(name.as_str()))
+    }
+
+    /// Why a message published to `name` does not belong to this filter; `None` when it does.
+    #[must_use]
+    pub fn mismatch<'a>(&'a self, name: TopicRef<'a>) -> Option<Mismatch<'a>> {
+        (!self.matches(name)).then(|| Mismatch::find(&self.0, name.as_str()))
     }
 }
 

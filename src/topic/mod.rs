@@ -10,6 +10,7 @@
 mod automatic;
 mod filter;
 mod filter_index;
+mod mismatch;
 #[cfg(test)]
 mod naive;
 mod name;
@@ -29,6 +30,7 @@ use foldhash::fast::RandomState;
 pub use automatic::{FilterTemplate, FilterTemplateError};
 pub use filter::{FilterError, TopicFilter};
 pub use filter_index::FilterIndex;
+pub use mismatch::Mismatch;
 pub use name::{NameError, TopicName, TopicRef};
 pub use rewrite::{REWRITES_MAX, Rewrite, RewriteAction, RewriteError, RewriteRefusal, Rewrites, Rewriting};
 pub use share::{ShareName, SubscriptionFilter, SubscriptionKind};

@@ -36,4 +36,27 @@ proptest! {
     fn one_filter_matches_what_the_standard_says(filter in filters(), name in names()) {
         prop_assert_eq!(filter.matches(name.as_ref()), naive(filter.as_str(), name.as_str()));
     }
+
+    /// The words for people and the matching itself agree on what differs.
+    #[test]
+    fn a_mismatch_is_named_when_there_is_one(filter in filters(), name in names()) {
+        use super::Mismatch;
+        let (wanted, found): (Vec<&str>, Vec<&str>) =
+            (filter.as_str().split('/').collect(), name.as_str().split('/').collect());
+        let mismatch = filter.mismatch(name.as_ref());
+        prop_assert_eq!(mismatch.is_none(), filter.matches(name.as_ref()));
+        match mismatch {
+            None | Some(Mismatch::LeadingDollar) => {}
+            Some(Mismatch::Differs { number, wanted: want, found: have }) => {
+                prop_assert_eq!((want, have), (wanted[number - 1], found[number - 1]));
+                prop_assert!(want != have && want != "+" && want != "#");
+            }
+            Some(Mismatch::NameEnds { number, wanted: want }) => {
+                prop_assert_eq!((number - 1, want), (found.len(), wanted[number - 1]));
+            }
+            Some(Mismatch::FilterEnds { number, found: have }) => {
+                prop_assert_eq!((number - 1, have), (wanted.len(), found[number - 1]));
+            }
+        }
+    }
 }

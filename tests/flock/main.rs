@@ -8,6 +8,7 @@
 mod support;
 
 mod bad_config;
+mod explain;
 mod extras;
 mod footprint;
 mod guide;

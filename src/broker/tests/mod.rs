@@ -10,6 +10,8 @@ mod churn;
 mod connecting;
 mod delayed;
 mod exclusive;
+mod explain;
+mod foretold;
 mod peer;
 mod publishing;
 mod replaying;

@@ -223,13 +223,17 @@ impl Peer {
 
     /// Unsubscribes from one filter; the name of the UNSUBACK's code.
     pub(super) fn unsubscribe(&self, filter: &str) -> String {
+        self.send_unsubscribe(filter);
+        self.take("UNSUBACK")
+    }
+
+    pub(super) fn send_unsubscribe(&self, filter: &str) {
         let user = UserProperties::default();
         self.send(&Packet::Unsubscribe(Unsubscribe {
             packet_id: self.next_id(),
             user,
             filters: vec![filter],
         }));
-        self.take("UNSUBACK")
     }
 
     /// Publishes and completes the flow; the name of the code in PUBACK or PUBREC, nothing at QoS 0.

@@ -141,6 +141,11 @@ impl Mesh {
         self.known_link(peer).map_or(0, |link| link.outbox.with(|buffer| buffer.unacked()))
     }
 
+    /// Whether a message with so many bytes of topic, and no more, finds no room on its way to a peer.
+    pub(in crate::cluster) fn is_outbox_full(&self, peer: NodeId, topic_len: usize) -> bool {
+        self.known_link(peer).is_some_and(|link| link.outbox.with(|buffer| buffer.is_full_for(topic_len)))
+    }
+
     /// Runs a look at the peers.
     pub(in crate::cluster) fn with_peers<T>(&self, look: impl FnOnce(&Peers) -> T) -> T {
         look(&self.state.lock().peers)

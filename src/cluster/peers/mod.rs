@@ -74,6 +74,8 @@ pub(super) struct Peer {
     pub(super) name: String,
     /// `host:port`; empty until gossip tells it.
     pub(super) address: String,
+    /// `host:port` of its HTTP interface; empty until gossip tells it.
+    pub(super) http: String,
     /// The last time that anything showed it alive.
     pub(super) last_sign: Instant,
     /// Whether the control link that this node dialed is up.
@@ -107,6 +109,7 @@ impl Peer {
             incarnation,
             name: String::new(),
             address: String::new(),
+            http: String::new(),
             last_sign: now,
             link_up: false,
             link_error: None,
@@ -203,6 +206,7 @@ impl Peers {
         let Some(peer) = self.peers.get_mut(&member.id) else { return };
         peer.name.clone_from(&member.name);
         let advertised = &member.advertised;
+        peer.http = advertised.http.clone().unwrap_or_default();
         if let Some(digest) = advertised.digest
             && peer.claim.is_none_or(|claim| claim.position <= digest.position)
         {

@@ -31,7 +31,7 @@ use self::leaf::Leaf;
 use self::owner::Owner;
 use super::node_id::NodeId;
 use crate::seeded_bugs::{self, Bug};
-use crate::topic::{FilterIndex, TopicRef};
+use crate::topic::{FilterIndex, TopicFilter, TopicRef};
 
 /// Forgotten owners whose last incarnation is remembered; beyond it the one that started first is dropped.
 const FLOORS_MAX: usize = 65_536;
@@ -283,11 +283,15 @@ impl Routes {
     }
 
     /// Calls `f` with every remote route whose filter matches, masked owners' too; one node may come several times.
-    pub fn for_each_match(&self, topic: TopicRef<'_>, mut f: impl FnMut(NodeIdx, &RouteInfo<'_>)) {
-        self.index.for_each_match(topic, |leaf| {
+    pub fn for_each_match(
+        &self,
+        topic: TopicRef<'_>,
+        mut f: impl FnMut(&TopicFilter, NodeIdx, &RouteInfo<'_>),
+    ) {
+        self.index.for_each_matching_filter(topic, |filter, leaf| {
             leaf.for_each(|node, share, durable| {
                 if node != NodeIdx::ME {
-                    f(node, &RouteInfo { share, durable, live: self.live.contains(node) });
+                    f(filter, node, &RouteInfo { share, durable, live: self.live.contains(node) });
                 }
             });
         });

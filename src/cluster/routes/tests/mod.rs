@@ -246,7 +246,7 @@ fn a_lookup_gives_each_live_remote_node_once() {
     assert_eq!(routes.routes_of(B), 5, "a mask deletes nothing");
 
     let mut seen = Vec::new();
-    routes.for_each_match(TopicRef::parse("t/1").unwrap(), |node, info| {
+    routes.for_each_match(TopicRef::parse("t/1").unwrap(), |_, node, info| {
         let share = info.share.map_or("", ShareName::as_str).to_owned();
         seen.push((routes.node(node).unwrap(), share, info.durable, info.live));
     });

@@ -4,10 +4,13 @@
 //! [`Inbound`].
 
 mod advertised;
+mod beliefs;
 mod envelope;
+mod forgotten;
 mod forward;
 mod fragments;
 pub mod frame;
+mod lifecycle;
 mod link;
 pub mod membership;
 mod mesh;
@@ -33,7 +36,9 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tracing::{info, warn};
 
+pub use self::beliefs::{Belief, Beliefs, OwnedRoute, RoutePage};
 pub use self::forward::Touched;
+pub use self::lifecycle::{ForgetError, JoinError, NodeName};
 pub use self::node_id::NodeId;
 pub use self::peers::PeerState;
 pub use self::reach::Reach;
@@ -41,7 +46,7 @@ pub use self::routes::{Position, RouteKey};
 pub use self::settings::{Identity, Secret, SecretError, Settings, SubackMode};
 pub use self::status::{NodeStatus, RouteListing, Status};
 
-use self::link::{Credentials, Hello, cluster_hash, run_listener};
+use self::link::{Credentials, FEATURES, Hello, cluster_hash, run_listener};
 use self::membership::{Gossip, GossipError, GossipSettings, Membership};
 use self::mesh::Mesh;
 use self::round::Rounds;
@@ -166,7 +171,7 @@ impl Cluster {
                 node: identity.id,
                 incarnation: identity.incarnation,
                 name: identity.name.clone(),
-                features: 0,
+                features: FEATURES,
             },
         };
         let mesh = Mesh::new(settings, identity, credentials, tasks, metrics);
@@ -243,7 +248,7 @@ impl Cluster {
     /// The cluster as this node sees it.
     #[must_use]
     pub fn status(&self) -> Status {
-        self.mesh.status(&self.address, self.is_ready())
+        self.mesh.status(&self.address, self.rounds.http(), self.is_ready())
     }
 
     /// The route table, for people.

@@ -65,6 +65,11 @@ impl Rounds {
         *self.http.lock() = Some(address);
     }
 
+    /// Where this node's HTTP interface is, as peers are told.
+    pub(super) fn http(&self) -> Option<String> {
+        self.http.lock().clone()
+    }
+
     /// Whether every seed is a peer that is in step, or this node itself.
     pub(super) fn seeds_are_known(&self) -> bool {
         self.seeds_are_known.load(Ordering::Acquire)
@@ -108,6 +113,7 @@ impl Rounds {
             have,
             recent: self.recent(),
             http: self.http.lock().clone(),
+            forgotten: self.mesh.forgotten().1,
             leaving: self.mesh.is_leaving(),
         }
     }

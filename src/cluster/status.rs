@@ -34,6 +34,8 @@ pub struct NodeStatus {
     pub name: String,
     /// `host:port` of its mesh port.
     pub address: String,
+    /// `host:port` of its HTTP interface, as it says; empty when it does not.
+    pub http: String,
     /// Whether it is the node that answers.
     #[serde(rename = "self")]
     pub is_self: bool,
@@ -73,12 +75,13 @@ pub struct RouteListing {
 }
 
 impl Mesh {
-    pub(super) fn status(&self, address: &str, ready: bool) -> Status {
+    pub(super) fn status(&self, address: &str, http: Option<String>, ready: bool) -> Status {
         let own = self.own_digest();
         let mut nodes = vec![NodeStatus {
             id: self.me(),
             name: self.identity.name.clone(),
             address: address.to_owned(),
+            http: http.unwrap_or_default(),
             is_self: true,
             incarnation: self.identity.incarnation,
             state: if self.is_leaving() { PeerState::Left.as_str() } else { PeerState::Live.as_str() },
@@ -141,6 +144,7 @@ fn peer_status(id: NodeId, peer: &Peer, routes: &Routes) -> NodeStatus {
         id,
         name: peer.name.clone(),
         address: peer.address.clone(),
+        http: peer.http.clone().unwrap_or_default(),
         is_self: false,
         incarnation: peer.incarnation,
         state: state.as_str(),

@@ -61,6 +61,7 @@ fn alone(state: &State) -> Status {
         id: identity.id,
         name: identity.name.clone(),
         address: String::new(),
+        http: String::new(),
         is_self: true,
         incarnation: identity.incarnation,
         state: "live",

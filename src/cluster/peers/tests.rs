@@ -3,6 +3,7 @@ use crate::cluster::membership::Advertised;
 use crate::net::clock::now;
 
 const DEAD_AFTER: Duration = Duration::from_millis(2_500);
+const AUTOCLEAN: Duration = Duration::from_secs(60);
 const ROUND: Duration = Duration::from_millis(200);
 const PEER: NodeId = NodeId::new(7);
 
@@ -18,7 +19,7 @@ impl Case {
     /// A peer that gossip has told of.
     fn new() -> Self {
         let mut case = Self {
-            peers: Peers::new(NodeId::new(1), DEAD_AFTER),
+            peers: Peers::new(NodeId::new(1), DEAD_AFTER, Some(AUTOCLEAN)),
             now: now(),
             member: member(PEER, 1, "a:1"),
             events: Vec::new(),
@@ -51,7 +52,7 @@ impl Case {
         self.now += ROUND;
         self.member.heartbeat += u64::from(beats);
         self.events.clear();
-        self.peers.on_members(self.now, std::slice::from_ref(&self.member), &mut self.events);
+        self.peers.on_members(self.now, &[&self.member], &mut self.events);
         self.peers.on_tick(self.now, &mut self.events);
     }
 
@@ -191,10 +192,10 @@ fn a_newer_life_starts_over_and_an_older_one_is_ignored() {
 #[test]
 fn a_goodbye_holds_for_the_life_that_said_it() {
     let mut case = Case::live();
-    case.peers.on_bye(PEER, 0, &mut case.events);
+    case.peers.on_bye(case.now, PEER, 0, &mut case.events);
     assert_eq!(case.state(), Some(PeerState::Live));
     case.events.clear();
-    case.peers.on_bye(PEER, 1, &mut case.events);
+    case.peers.on_bye(case.now, PEER, 1, &mut case.events);
     case.check(PeerState::Left, &[PeerEvent::Left { peer: PEER }]);
     assert_eq!(case.rounds(50, false), []);
     assert_eq!(case.rounds(2, true), [], "late gossip does not bring it back");
@@ -210,11 +211,11 @@ fn a_new_id_at_a_dead_ones_address_replaces_it_for_good() {
     assert_eq!(case.state(), Some(PeerState::Down));
     let (dead, anew) = (case.member.clone(), member(NodeId::new(8), 1, "a:1"));
     case.events.clear();
-    case.peers.on_members(case.now, &[dead.clone(), anew.clone()], &mut case.events);
+    case.peers.on_members(case.now, &[&dead, &anew], &mut case.events);
     case.peers.on_tick(case.now, &mut case.events);
     assert!(case.events.contains(&PeerEvent::Replaced { peer: PEER }), "{:?}", case.events);
     case.events.clear();
-    case.peers.on_members(case.now, &[dead, anew], &mut case.events);
+    case.peers.on_members(case.now, &[&dead, &anew], &mut case.events);
     assert_eq!((case.state(), &case.events[..]), (None, &[][..]), "gossip remembers it for a while");
 }
 
@@ -223,6 +224,6 @@ fn there_is_room_for_a_bounded_number_of_peers() {
     let mut case = Case::new();
     let crowd: Vec<Member> =
         (100..100 + 2 * PEERS_MAX as u128).map(|id| member(NodeId::new(id), 1, "x:1")).collect();
-    case.peers.on_members(case.now, &crowd, &mut case.events);
+    case.peers.on_members(case.now, &crowd.iter().collect::<Vec<_>>(), &mut case.events);
     assert_eq!(case.peers.iter().count(), PEERS_MAX);
 }

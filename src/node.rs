@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::auth::{Authenticator, PasswordFileError};
@@ -31,6 +32,8 @@ pub struct Node {
     cluster: Option<Arc<Cluster>>,
     mqtt_addresses: Vec<SocketAddr>,
     http_address: SocketAddr,
+    /// Cancelled when an operator asks the node to leave.
+    leave: CancellationToken,
     /// Held until the node has stopped.
     _data_dir: Option<DataDir>,
 }
@@ -89,10 +92,15 @@ impl Node {
         let (mqtt_addresses, http_address) = (server.addresses(), http.address());
         server.start(Arc::clone(&broker), Arc::clone(&metrics), &tasks);
         tasks.spawn_essential("broker", tick(Arc::clone(&broker), tasks.clone()));
-        let state = http::State::new(own, cluster.clone(), metrics);
+        if let Some(cluster) = &cluster {
+            cluster.set_http(seen_by_peers(http_address, cluster.address()));
+        }
+        let changes = http::Changes { allowed: config.http.changes_allowed(), leave: CancellationToken::new() };
+        let leave = changes.leave.clone();
+        let state = http::State::new(own, cluster.clone(), metrics).with_changes(changes);
         http.start(state, &tasks);
         info!(node = %id, name, "node started");
-        Ok(Self { id, tasks, broker, cluster, mqtt_addresses, http_address, _data_dir: data_dir })
+        Ok(Self { id, tasks, broker, cluster, mqtt_addresses, http_address, leave, _data_dir: data_dir })
     }
 
     /// The Node Id.
@@ -111,6 +119,11 @@ impl Node {
     #[must_use]
     pub fn http_address(&self) -> SocketAddr {
         self.http_address
+    }
+
+    /// Waits until an operator asks the node to leave.
+    pub async fn leave_requested(&self) {
+        self.leave.cancelled().await;
     }
 
     /// Waits until an essential task has failed.
@@ -151,6 +164,14 @@ fn offered(
     (listeners, session)
 }
 
+/// Where peers are told to find a server that listens at `bound`: a server on every address is where the mesh is.
+fn seen_by_peers(bound: SocketAddr, mesh_address: &str) -> String {
+    match mesh_address.rsplit_once(':') {
+        Some((host, _)) if bound.ip().is_unspecified() => format!("{host}:{}", bound.port()),
+        Some(_) | None => bound.to_string(),
+    }
+}
+
 /// A node without a data directory is a new one at every start.
 fn identity(data_dir: Option<&DataDir>, name: &str) -> Result<Identity, DataDirError> {
     let (random, unix_ms) = (rand::random(), clock::unix_ms());
@@ -177,6 +198,17 @@ async fn tick(broker: Arc<Broker>, tasks: Tasks) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_http_server_on_every_address_is_where_the_mesh_is() {
+        let check = |bound: &str, mesh: &str, expected: &str| {
+            assert_eq!(seen_by_peers(bound.parse().unwrap(), mesh), expected, "{bound} {mesh}");
+        };
+        check("127.0.0.1:8080", "10.0.0.5:7946", "127.0.0.1:8080");
+        check("0.0.0.0:8080", "10.0.0.5:7946", "10.0.0.5:8080");
+        check("[::]:8080", "[2001:db8::1]:7946", "[2001:db8::1]:8080");
+        check("0.0.0.0:80", "node1.example:7946", "node1.example:80");
+    }
 
     /// Section 3.2.2.3 of MQTT 5: no listener of a member announces what its cluster does not do.
     #[test]

@@ -24,7 +24,7 @@ impl Fixture {
             if asked.load(Ordering::SeqCst) { Vec::new() } else { vec!["routes are missing".to_owned()] }
         };
         let state = State::new(identity(), cluster, Arc::default()).with_readiness(Arc::new(readiness));
-        let settings = Settings { bind: (Ipv4Addr::LOCALHOST, 0).into() };
+        let settings = Settings { bind: (Ipv4Addr::LOCALHOST, 0).into(), allow_changes: None };
         let server = Server::bind(&settings).await.unwrap();
         let address = server.address();
         server.start(state, &tasks);
@@ -198,8 +198,8 @@ async fn a_node_that_stops_closes_its_connections() {
 
 #[tokio::test]
 async fn an_address_in_use_is_named() {
-    let taken = Server::bind(&Settings { bind: (Ipv4Addr::LOCALHOST, 0).into() }).await.unwrap();
-    let error = Server::bind(&Settings { bind: taken.address() }).await.err().unwrap();
+    let taken = Server::bind(&Settings { bind: (Ipv4Addr::LOCALHOST, 0).into(), allow_changes: None }).await.unwrap();
+    let error = Server::bind(&Settings { bind: taken.address(), allow_changes: None }).await.err().unwrap();
     let expected = format!("cannot listen on {}: Address already in use", taken.address());
     assert!(error.to_string().starts_with(&expected), "{error}");
 }

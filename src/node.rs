@@ -95,7 +95,8 @@ impl Node {
         if let Some(cluster) = &cluster {
             cluster.set_http(seen_by_peers(http_address, cluster.address()));
         }
-        let changes = http::Changes { allowed: config.http.changes_allowed(), leave: CancellationToken::new() };
+        let changes =
+            http::Changes { allowed: config.http.changes_allowed(), leave: CancellationToken::new() };
         let leave = changes.leave.clone();
         let state = http::State::new(own, cluster.clone(), metrics).with_changes(changes);
         http.start(state, &tasks);

@@ -219,7 +219,10 @@ fn report(
     } else if differences.is_empty() && unasked.is_empty() {
         return say(format_args!("all {asked} nodes agree"));
     } else if !differences.is_empty() {
-        say_table(&["node", "owner", "it has", "filter", "share", "durable"], differences.iter().flat_map(rows))?;
+        say_table(
+            &["node", "owner", "it has", "filter", "share", "durable"],
+            differences.iter().flat_map(rows),
+        )?;
     }
     let mut problems = Vec::new();
     if !differences.is_empty() {

@@ -45,8 +45,12 @@ pub(super) fn leaving() -> (&'static str, String) {
 /// Every value but the ring. Lists that are too long are shown a piece at a time, round and round; `round` counts up.
 pub(super) fn values(advertised: &Advertised, round: usize) -> Vec<(&'static str, String)> {
     let have = slice(&advertised.have, HAVE_MAX, round).flat_map(|(id, position)| {
-        [id.as_u128().to_be_bytes().as_slice(), &position.incarnation.to_be_bytes(), &position.seq.to_be_bytes()]
-            .concat()
+        [
+            id.as_u128().to_be_bytes().as_slice(),
+            &position.incarnation.to_be_bytes(),
+            &position.seq.to_be_bytes(),
+        ]
+        .concat()
     });
     let forgotten = slice(&advertised.forgotten, FORGOTTEN_SHOWN, round)
         .flat_map(|(id, floor)| [id.as_u128().to_be_bytes().as_slice(), &floor.to_be_bytes()].concat());

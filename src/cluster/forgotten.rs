@@ -75,9 +75,12 @@ mod tests {
     fn a_life_up_to_the_floor_is_refused_and_a_later_one_is_not() {
         let (node, other) = (NodeId::new(7), NodeId::new(8));
         let mut forgotten = made_of(&[(node, 5)]);
-        let refused = [(node, 4), (node, 5), (node, 6), (other, 1)].map(|(id, life)| forgotten.refuses(id, life));
+        let refused =
+            [(node, 4), (node, 5), (node, 6), (other, 1)].map(|(id, life)| forgotten.refuses(id, life));
         assert_eq!(refused, [true, true, false, false]);
-        assert!(!forgotten.insert((node, 5)) && !forgotten.insert((node, 3)) && !forgotten.insert((other, 0)));
+        assert!(
+            !forgotten.insert((node, 5)) && !forgotten.insert((node, 3)) && !forgotten.insert((other, 0))
+        );
         assert_eq!(forgotten.version(), 1);
         assert!(forgotten.insert((node, 6)));
         assert_eq!((forgotten.version(), forgotten.list()), (2, vec![(node, 6)]));
@@ -90,7 +93,10 @@ mod tests {
         let mut forgotten = made_of(&many);
         assert_eq!(forgotten.list(), many[5..]);
         let version = forgotten.version();
-        assert!(!forgotten.insert(many[0]), "what has no place is no news, or two full nodes would never rest");
+        assert!(
+            !forgotten.insert(many[0]),
+            "what has no place is no news, or two full nodes would never rest"
+        );
         assert_eq!(forgotten.version(), version);
     }
 

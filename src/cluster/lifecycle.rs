@@ -136,7 +136,9 @@ impl Cluster {
         }
         let is_known = || {
             self.mesh.with_peers(|peers| {
-                peers.get(hello.node).is_some_and(|peer| hello.incarnation <= peer.incarnation && peer.link_up)
+                peers
+                    .get(hello.node)
+                    .is_some_and(|peer| hello.incarnation <= peer.incarnation && peer.link_up)
             })
         };
         let met = async {

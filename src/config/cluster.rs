@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::error::ConfigError;
-use super::kind::{bytes, duration, duration_or_never, host_port, integer, list, name, path, socket_address, word};
+use super::kind::{
+    bytes, duration, duration_or_never, host_port, integer, list, name, path, socket_address, word,
+};
 use super::section::{Place, Placed, Reader, Section};
 use crate::cluster::{Secret, Settings, SubackMode};
 

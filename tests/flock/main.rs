@@ -12,6 +12,7 @@ mod extras;
 mod footprint;
 mod guide;
 mod hostile;
+mod lifecycle;
 mod matrix;
 mod node_loss;
 mod routes;

@@ -96,7 +96,11 @@ mod tests {
         let mut doubts = BTreeMap::new();
         for (held, owned) in looks {
             let held: Vec<Belief> = held.iter().cloned().collect();
-            doubts = compare(&[node("a", std::slice::from_ref(owned)), node("b", &held)], &BTreeSet::new(), &doubts);
+            doubts = compare(
+                &[node("a", std::slice::from_ref(owned)), node("b", &held)],
+                &BTreeSet::new(),
+                &doubts,
+            );
         }
         let found: Vec<_> = doubts.keys().map(|(node, owner)| (node.as_str(), owner.as_str())).collect();
         let wanted = if expected { vec![("b", "a")] } else { vec![] };

@@ -10,8 +10,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 use tokio::time::{sleep_until, timeout};
 
-use super::stream::{Reader, Writer};
 use super::handshake::{FEATURE_FORGOTTEN, Hello};
+use super::stream::{Reader, Writer};
 use super::{HANDSHAKE_MAX, Link, LinkError, PULLS_MAX, Pull};
 use crate::cluster::frame::{
     Assembly, CONTROL_FRAME_LEN_MAX, Control, decode_control, peek, snapshot_frames,

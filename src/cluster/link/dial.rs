@@ -138,7 +138,7 @@ async fn run_connection(mesh: &Arc<Mesh>, link: &Arc<Link>, opened: Opened, mut 
         match opened.kind {
             StreamKind::Control => {
                 control::run_dialed(mesh, link, opened.peer.features, &mut reader, &mut writer).await
-            },
+            }
             StreamKind::Data => data::run_dialed(mesh, link, &mut reader, &mut writer).await,
         }
     };

@@ -92,6 +92,11 @@ impl Mesh {
         }
     }
 
+    #[cfg(test)]
+    pub(in crate::cluster) fn has_link(&self, peer: NodeId) -> bool {
+        self.links.lock().contains_key(&peer)
+    }
+
     pub(super) fn known_link(&self, peer: NodeId) -> Option<Arc<Link>> {
         self.links.lock().get(&peer).cloned()
     }

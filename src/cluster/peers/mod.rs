@@ -376,13 +376,7 @@ impl Peers {
     }
 
     /// The peer says goodbye in this life.
-    pub(super) fn on_bye(
-        &mut self,
-        now: Instant,
-        id: NodeId,
-        incarnation: u64,
-        events: &mut Vec<PeerEvent>,
-    ) {
+    pub(super) fn on_bye(&mut self, now: Instant, id: NodeId, incarnation: u64, events: &mut Vec<PeerEvent>) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         if peer.incarnation == incarnation && !peer.has_left {
             (peer.has_left, peer.counts) = (true, false);

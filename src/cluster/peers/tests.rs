@@ -231,7 +231,11 @@ fn a_peer_that_is_gone_for_long_is_cleaned_away_and_welcome_when_it_returns() {
         assert_eq!(case.state(), Some(gone));
         let rounds = AUTOCLEAN.div_duration_f64(ROUND) as usize;
         let events = case.rounds(rounds, false);
-        assert_eq!(events, [PeerEvent::Expired { peer: PEER }], "once, and gossip's memory of it counts for nothing");
+        assert_eq!(
+            events,
+            [PeerEvent::Expired { peer: PEER }],
+            "once, and gossip's memory of it counts for nothing"
+        );
         assert_eq!(case.state(), None);
         case.round(true);
         assert_eq!(case.state(), Some(PeerState::Joining), "after a long partition it is heard of again");
@@ -241,6 +245,7 @@ fn a_peer_that_is_gone_for_long_is_cleaned_away_and_welcome_when_it_returns() {
 #[test]
 fn a_peer_that_returns_in_time_starts_its_time_anew() {
     let mut case = Case::live();
+    case.peers.on_link_down(PEER, "reset".to_owned());
     let half = AUTOCLEAN.div_duration_f64(ROUND) as usize / 2;
     for _ in 0..4 {
         case.rounds(half, false);
@@ -260,7 +265,10 @@ fn a_forgotten_life_is_refused_whoever_speaks_of_it_and_a_later_one_is_not() {
     let mut case = Case::live();
     case.events.clear();
     assert!(case.peers.forget((PEER, 1), &mut case.events));
-    assert_eq!((case.state(), &case.events[..]), (None, &[PeerEvent::Forgotten { peer: PEER, floor: 1 }][..]));
+    assert_eq!(
+        (case.state(), &case.events[..]),
+        (None, &[PeerEvent::Forgotten { peer: PEER, floor: 1 }][..])
+    );
     case.events.clear();
     assert!(!case.peers.forget((PEER, 1), &mut case.events), "no news");
     assert_eq!(case.rounds(20, true), [], "it is alive, and that does not help it");
@@ -282,9 +290,8 @@ fn a_forgotten_life_is_refused_whoever_speaks_of_it_and_a_later_one_is_not() {
 #[test]
 fn whoever_is_gone_makes_room_for_whoever_comes() {
     let mut case = Case::new();
-    let crowd: Vec<Member> = (100..100 + PEERS_MAX as u128 - 1)
-        .map(|id| member(NodeId::new(id), 1, &format!("x:{id}")))
-        .collect();
+    let crowd: Vec<Member> =
+        (100..100 + PEERS_MAX as u128 - 1).map(|id| member(NodeId::new(id), 1, &format!("x:{id}"))).collect();
     case.peers.on_members(case.now, &crowd.iter().collect::<Vec<_>>(), &mut case.events);
     assert_eq!(case.peers.iter().count(), PEERS_MAX);
     let gone = NodeId::new(555);

@@ -26,7 +26,7 @@ impl Registry {
         let member = Member {
             id,
             incarnation,
-            name: format!("node{}", id.as_u128()),
+            name: format!("node{}", id.as_u128() as u32),
             mesh_address: address.to_owned(),
             heartbeat: 1,
             advertised: Advertised::default(),

@@ -85,7 +85,7 @@ Any node can be asked, all hear of it. The forgotten node is refused from then o
     Forget {
         /// Its id; or its short id or name, if only one node has it
         #[arg(value_name = "NODE")]
-        node: String,
+        whom: String,
         /// Even when it is alive: it serves its own clients only, and is not ready, until it is started anew
         #[arg(long)]
         force: bool,
@@ -102,7 +102,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             Command::Verify => verify::run(&address, arguments.json).await,
             Command::Join { address: by } => join(&address, by, arguments.json).await,
             Command::Leave => leave(&address, arguments.json).await,
-            Command::Forget { node, force } => forget(&address, node, *force, arguments.json).await,
+            Command::Forget { whom, force } => forget(&address, whom, *force, arguments.json).await,
             Command::Wait(goal) => {
                 goal.check()?;
                 let status = wait(&address, goal).await?;

@@ -23,27 +23,36 @@ pub struct Changes {
     pub leave: CancellationToken,
 }
 
+/// Why a request changes nothing.
+pub(super) struct Refusal(StatusCode, String);
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        refuse(self.0, &self.1)
+    }
+}
+
 type Body<T> = Result<Json<T>, JsonRejection>;
 
 /// Refuses what is not allowed. JSON is the proof that no form on a web page sent it, and whatever a script on a
 /// page sends has an origin.
-fn permit<T: DeserializeOwned>(state: &State, headers: &HeaderMap, body: Body<T>) -> Result<T, Response> {
+fn permit<T: DeserializeOwned>(state: &State, headers: &HeaderMap, body: Body<T>) -> Result<T, Refusal> {
     if !state.changes.allowed {
         let error = "changes over HTTP are not allowed here: http.allow_changes is false, the default unless http.bind \
                      is loopback";
-        return Err(refuse(StatusCode::FORBIDDEN, error));
+        return Err(Refusal(StatusCode::FORBIDDEN, error.to_owned()));
     }
     if headers.contains_key(header::ORIGIN) {
-        return Err(refuse(StatusCode::FORBIDDEN, "a web page asks for this: not allowed"));
+        return Err(Refusal(StatusCode::FORBIDDEN, "a web page asks for this: not allowed".to_owned()));
     }
     match body {
         Ok(Json(body)) => Ok(body),
-        Err(rejection) => Err(refuse(rejection.status(), &rejection.body_text())),
+        Err(rejection) => Err(Refusal(rejection.status(), rejection.body_text())),
     }
 }
 
-fn cluster(state: &State) -> Result<&Cluster, Response> {
-    let alone = || refuse(StatusCode::CONFLICT, "this node stands alone: it has no [cluster]");
+fn cluster(state: &State) -> Result<&Cluster, Refusal> {
+    let alone = || Refusal(StatusCode::CONFLICT, "this node stands alone: it has no [cluster]".to_owned());
     state.cluster.as_deref().ok_or_else(alone)
 }
 
@@ -60,20 +69,18 @@ pub(super) async fn forget(
     Shared(state): Shared<State>,
     headers: HeaderMap,
     body: Body<Forget>,
-) -> Result<Response, Response> {
+) -> Result<Response, Refusal> {
     let Forget { node, force } = permit(&state, &headers, body)?;
-    cluster(&state)?.forget(&node, force).map_or_else(
-        |error| {
-            let status = match error {
-                ForgetError::Unknown(_) => StatusCode::NOT_FOUND,
-                ForgetError::Ambiguous { .. } | ForgetError::Own(_) | ForgetError::Alive { .. } => {
-                    StatusCode::CONFLICT
-                }
-            };
-            Err(refuse(status, &error.to_string()))
-        },
-        |forgotten| Ok(Json(json!({ "forgotten": forgotten })).into_response()),
-    )
+    let forgotten = cluster(&state)?.forget(&node, force).map_err(|error| {
+        let status = match error {
+            ForgetError::Unknown(_) => StatusCode::NOT_FOUND,
+            ForgetError::Ambiguous { .. } | ForgetError::Own(_) | ForgetError::Alive { .. } => {
+                StatusCode::CONFLICT
+            }
+        };
+        Refusal(status, error.to_string())
+    })?;
+    Ok(Json(json!({ "forgotten": forgotten })).into_response())
 }
 
 #[derive(Deserialize)]
@@ -87,14 +94,14 @@ pub(super) async fn join(
     Shared(state): Shared<State>,
     headers: HeaderMap,
     body: Body<Join>,
-) -> Result<Response, Response> {
+) -> Result<Response, Refusal> {
     let Join { address } = permit(&state, &headers, body)?;
     let joined = cluster(&state)?.join(&address).await.map_err(|error| {
         let status = match error {
             JoinError::Probe { .. } | JoinError::NoGossip { .. } => StatusCode::BAD_GATEWAY,
             JoinError::Full | JoinError::Forgotten => StatusCode::CONFLICT,
         };
-        refuse(status, &error.to_string())
+        Refusal(status, error.to_string())
     })?;
     Ok(Json(json!({ "joined": joined })).into_response())
 }
@@ -108,7 +115,7 @@ pub(super) async fn leave(
     Shared(state): Shared<State>,
     headers: HeaderMap,
     body: Body<Leave>,
-) -> Result<Response, Response> {
+) -> Result<Response, Refusal> {
     let Leave {} = permit(&state, &headers, body)?;
     let identity = cluster(&state)?.identity();
     let answer = json!({ "leaving": { "id": identity.id, "name": identity.name } });

@@ -260,3 +260,82 @@ fn rows(difference: &Difference) -> Vec<Vec<String>> {
     }
     rows
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::net::TcpListener;
+    use crate::tasks::Tasks;
+
+    /// What two nodes answer: `a` owns the route `x`, and `b` holds these of it.
+    fn answer(path: &str, own: &str, addresses: &[String; 2], held: &[&str]) -> Value {
+        let routes = |filters: &[&str]| -> Vec<Value> {
+            filters
+                .iter()
+                .map(|filter| json!({ "filter": filter, "share": null, "durable": false }))
+                .collect()
+        };
+        let filters = if own == "a" { &["x"][..] } else { held };
+        let hash: u64 = filters.iter().flat_map(|filter| filter.bytes()).map(u64::from).sum();
+        let belief =
+            json!({ "owner": "a", "incarnation": 1, "seq": 5, "count": filters.len(), "hash": hash });
+        if path.contains("/beliefs/") {
+            let mut page = belief;
+            page["routes"] = json!(routes(filters));
+            page["next"] = Value::Null;
+            return page;
+        }
+        if path.ends_with("/beliefs") {
+            return json!({ "id": own, "name": own, "owners": [belief] });
+        }
+        let node = |id: &str, http: &String| {
+            json!({
+                "id": id, "name": id, "address": "", "http": http, "self": id == own, "incarnation": 1,
+                "state": "live", "link": "up", "routes": 1, "lag": 0, "digest": "", "digest_agrees": true,
+                "seen_ms_ago": 0, "unacked": 0, "reason": "",
+            })
+        };
+        json!({
+            "cluster": "flock", "name": own, "ready": true, "converged": true,
+            "nodes": [node("a", &addresses[0]), node("b", &addresses[1])],
+        })
+    }
+
+    async fn check(held: &'static [&'static str], expected: Option<&str>) {
+        let listeners = [
+            TcpListener::bind("127.0.0.1:0").await.unwrap(),
+            TcpListener::bind("127.0.0.1:0").await.unwrap(),
+        ];
+        let addresses = listeners.each_ref().map(|listener| listener.local_addr().unwrap().to_string());
+        for (listener, own) in listeners.into_iter().zip(["a", "b"]) {
+            let addresses = addresses.clone();
+            Tasks::new().spawn("fake node", async move {
+                while let Ok((mut stream, _)) = listener.accept().await {
+                    let mut request = [0; 4_096];
+                    let len = stream.read(&mut request).await.unwrap();
+                    let request = String::from_utf8_lossy(&request[..len]).into_owned();
+                    let path = request.split(' ').nth(1).unwrap().split('?').next().unwrap();
+                    let body = answer(path, own, &addresses, held).to_string();
+                    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+                    stream.write_all((head + &body).as_bytes()).await.unwrap();
+                }
+            });
+        }
+        match (run(&addresses[0], false).await, expected) {
+            (Ok(()), None) => {}
+            (Err(Failure::Message(said)), Some(expected)) => assert_eq!(said, expected),
+            (result, _) => panic!("{result:?}, expected {expected:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_node_that_holds_other_routes_than_the_owner_is_named() {
+        check(&["x"], None).await;
+        check(&["y"], Some("routes differ at b; the other 1 agree")).await;
+        check(&[], Some("routes differ at b; the other 1 agree")).await;
+        check(&["x", "y"], Some("routes differ at b; the other 1 agree")).await;
+    }
+}

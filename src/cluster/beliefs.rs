@@ -41,7 +41,7 @@ pub struct RoutePage {
     /// What the whole is; a page of another position belongs to another table.
     #[serde(flatten)]
     pub belief: Belief,
-    /// The routes from `after` on, at most [`PAGE_ROUTES_MAX`].
+    /// The routes from `after` on, at most 20,000.
     pub routes: Vec<OwnedRoute>,
     /// Where the next page begins; `None` on the last one.
     pub next: Option<usize>,

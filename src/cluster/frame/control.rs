@@ -71,7 +71,7 @@ pub enum Control {
     /// The sender leaves the cluster for good or for a restart; its routes may be masked at once.
     Bye,
     /// Every node that the sender knows to be forgotten, with its last life that is refused; at most
-    /// [`FORGOTTEN_MAX`]. Only for peers whose hello has the feature bit.
+    /// 1,024 nodes. Only for peers whose hello has the feature bit.
     Forgotten(Vec<Floor>),
 }
 

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::auth::{Authenticator, PasswordFileError};
@@ -31,6 +32,8 @@ pub struct Node {
     cluster: Option<Arc<Cluster>>,
     mqtt_addresses: Vec<SocketAddr>,
     http_address: SocketAddr,
+    /// Cancelled when an operator asks the node to leave.
+    leave: CancellationToken,
     /// Held until the node has stopped.
     _data_dir: Option<DataDir>,
 }
@@ -90,10 +93,14 @@ impl Node {
         let (mqtt_addresses, http_address) = (server.addresses(), http.address());
         server.start(Arc::clone(&broker), Arc::clone(&metrics), &tasks);
         tasks.spawn_essential("broker", tick(Arc::clone(&broker), tasks.clone()));
-        let state = http::State::new(own, Arc::clone(&broker), cluster.clone(), metrics);
+        let changes =
+            http::Changes { allowed: config.http.changes_allowed(), leave: CancellationToken::new() };
+        let leave = changes.leave.clone();
+        let state =
+            http::State::new(own, Arc::clone(&broker), cluster.clone(), metrics).with_changes(changes);
         http.start(state, &tasks);
         info!(node = %id, name, "node started");
-        Ok(Self { id, tasks, broker, cluster, mqtt_addresses, http_address, _data_dir: data_dir })
+        Ok(Self { id, tasks, broker, cluster, mqtt_addresses, http_address, leave, _data_dir: data_dir })
     }
 
     /// The Node Id.
@@ -112,6 +119,11 @@ impl Node {
     #[must_use]
     pub fn http_address(&self) -> SocketAddr {
         self.http_address
+    }
+
+    /// Waits until an operator asks the node to leave.
+    pub async fn leave_requested(&self) {
+        self.leave.cancelled().await;
     }
 
     /// Waits until an essential task has failed.

@@ -4,15 +4,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::Request;
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::console::Failure;
+use super::console::{Failure, visible};
 use super::serve::environment;
 use crate::config;
 use crate::net::TcpStream;
@@ -57,19 +56,30 @@ fn reachable(bind: SocketAddr) -> SocketAddr {
     address
 }
 
+/// For what a node looks into before it answers, such as whether another one answers it.
+const PATIENCE_WITH_CHANGES: Duration = Duration::from_secs(10);
+
 /// The JSON that a node answers to GET `path`.
 pub(super) async fn get(address: &str, path: &str) -> Result<Value, Failure> {
-    let answer = tokio::time::timeout(PATIENCE, exchange(address, path)).await;
-    let answer = answer.unwrap_or_else(|_| {
-        Err(format!("no answer from {address} within {}s; is the node busy or stopped?", PATIENCE.as_secs()))
-    });
-    answer.map_err(Failure::new)
+    exchange_in(PATIENCE, address, path, None).await
 }
 
-/// What a node writes beside a status that says no.
-#[derive(Deserialize)]
-struct Refusal {
-    error: String,
+/// The JSON that a node answers to POST `path` with this body.
+pub(super) async fn post(address: &str, path: &str, body: &Value) -> Result<Value, Failure> {
+    exchange_in(PATIENCE_WITH_CHANGES, address, path, Some(body)).await
+}
+
+async fn exchange_in(
+    patience: Duration,
+    address: &str,
+    path: &str,
+    body: Option<&Value>,
+) -> Result<Value, Failure> {
+    let answer = tokio::time::timeout(patience, exchange(address, path, body)).await;
+    let answer = answer.unwrap_or_else(|_| {
+        Err(format!("no answer from {address} within {}s; is the node busy or stopped?", patience.as_secs()))
+    });
+    answer.map_err(Failure::new)
 }
 
 /// An answer in the form that a command knows.
@@ -92,17 +102,19 @@ pub(super) fn encode(text: &str) -> String {
     encoded
 }
 
-async fn exchange(address: &str, path: &str) -> Result<Value, String> {
+async fn exchange(address: &str, path: &str, body: Option<&Value>) -> Result<Value, String> {
     let stream = TcpStream::connect(address).await.map_err(|error| {
         format!("cannot reach a node at {address}: {error}; is it running? --node HOST:PORT names another")
     })?;
     let broken = |error: hyper::Error| format!("{address} does not answer like a node: {error}");
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-    let request = Request::get(path)
+    let request = if body.is_some() { Request::post(path) } else { Request::get(path) };
+    let request = request
         .header(hyper::header::HOST, address)
         .header(hyper::header::ACCEPT, "application/json")
-        .body(Empty::<Bytes>::new())
+        .header(hyper::header::CONTENT_TYPE, "application/json")
+        .body(Full::new(Bytes::from(body.map(Value::to_string).unwrap_or_default())))
         .map_err(|error| format!("{address} is not an address: {error}"))?;
     let talk = async {
         let response = sender.send_request(request).await.map_err(broken)?;
@@ -110,9 +122,10 @@ async fn exchange(address: &str, path: &str) -> Result<Value, String> {
         let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
         let body = body.map_err(|error| format!("the answer of {address} broke off: {error}"))?.to_bytes();
         if !status.is_success() {
-            return Err(match serde_json::from_slice::<Refusal>(&body) {
-                Ok(Refusal { error }) => format!("{address} answers {status}: {error}"),
-                Err(_) => format!("{address} answers {status} to {path}"),
+            let said: Option<Value> = serde_json::from_slice(&body).ok();
+            return Err(match said.as_ref().and_then(|said| said["error"].as_str()) {
+                Some(error) => visible(error),
+                None => format!("{address} answers {status} to {path}"),
             });
         }
         serde_json::from_slice(&body)

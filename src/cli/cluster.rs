@@ -1,4 +1,4 @@
-//! `flockmq cluster`: what a node says about its cluster.
+//! `flockmq cluster`: what a node says about its cluster, and what it is asked to change there.
 
 use std::time::Duration;
 
@@ -6,9 +6,10 @@ use clap::Subcommand;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::api::{Target, get, parse};
+use super::api::{Target, get, parse, post};
 use super::console::{Failure, Progress, say, say_json, say_table, visible};
 use super::serve::runtime;
+use super::verify;
 use crate::net::clock::now;
 
 /// How often `wait` asks.
@@ -48,6 +49,47 @@ enum Command {
 
 The exit code is 0 only when everything asked for holds, as the asked node sees it.")]
     Wait(Goal),
+    /// Compare what every node holds of each node's routes with what that node itself holds
+    #[command(after_help = "Examples:
+  flockmq cluster verify
+  flockmq cluster verify --node 10.0.0.5:8080 --json
+
+Asks every node at its HTTP address, as nodes advertise it. What changes meanwhile is looked at again. The exit code
+is 0 only when all nodes could be asked and all agree; nodes that have left are not asked.")]
+    Verify,
+    /// Make the asked node a member of the cluster that a node at this address belongs to
+    #[command(after_help = "Examples:
+  flockmq cluster join 10.0.0.6:7946
+  flockmq cluster join node2.example:7946 --node 10.0.0.5:8080
+
+The address is that node's cluster.advertise or cluster.listen. Until the asked node is stopped: to join at every start,
+list the address in its cluster.node_address.")]
+    Join {
+        /// Mesh address of any node of the cluster
+        #[arg(value_name = "HOST:PORT")]
+        address: String,
+    },
+    /// Let the asked node say goodbye to its clients and its cluster, and end
+    #[command(after_help = "Examples:
+  flockmq cluster leave --node 10.0.0.5:8080
+
+The same as SIGTERM. The others drop its routes at once and count it as left.")]
+    Leave,
+    /// Have a node that is down or has left removed everywhere
+    #[command(after_help = "Examples:
+  flockmq cluster forget node3
+  flockmq cluster forget 0f3a92c1 --node 10.0.0.5:8080
+  flockmq cluster forget node3 --force
+
+Any node can be asked, all hear of it. The forgotten node is refused from then on, until it is started anew.")]
+    Forget {
+        /// Its id; or its short id or name, if only one node has it
+        #[arg(value_name = "NODE")]
+        whom: String,
+        /// Even when it is alive: it serves its own clients only, and is not ready, until it is started anew
+        #[arg(long)]
+        force: bool,
+    },
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -57,7 +99,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             Command::Status => status(&address, arguments.json).await,
             Command::Nodes => nodes(&address, arguments.json).await,
             Command::Routes => routes(&address, arguments.json).await,
+            Command::Verify => verify::run(&address, arguments.json).await,
+            Command::Join { address: by } => join(&address, by, arguments.json).await,
+            Command::Leave => leave(&address, arguments.json).await,
+            Command::Forget { whom, force } => forget(&address, whom, *force, arguments.json).await,
             Command::Wait(goal) => {
+                goal.check()?;
                 let status = wait(&address, goal).await?;
                 if arguments.json { say_json(&status) } else { Ok(()) }
             }
@@ -77,11 +124,13 @@ pub(super) struct Status {
 
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct NodeStatus {
-    id: String,
+    pub(super) id: String,
     pub(super) name: String,
     address: String,
+    #[serde(default)]
+    pub(super) http: String,
     #[serde(rename = "self")]
-    is_self: bool,
+    pub(super) is_self: bool,
     incarnation: u64,
     pub(super) state: String,
     link: String,
@@ -113,7 +162,7 @@ struct Route {
     nodes: Vec<String>,
 }
 
-async fn get_status(address: &str) -> Result<(Status, Value), Failure> {
+pub(super) async fn get_status(address: &str) -> Result<(Status, Value), Failure> {
     let value = get(address, "/api/v1/cluster").await?;
     Ok((parse(address, value.clone())?, value))
 }
@@ -155,6 +204,52 @@ async fn status(address: &str, json: bool) -> Result<(), Failure> {
             ]
         }),
     )
+}
+
+/// A node as answers to changes name it.
+#[derive(Deserialize)]
+struct NodeName {
+    id: String,
+    name: String,
+}
+
+/// The node that an answer has under `key`, and the answer itself on stdout when JSON is wanted.
+async fn change(
+    address: &str,
+    verb: &str,
+    body: Value,
+    key: &str,
+    json: bool,
+) -> Result<Option<String>, Failure> {
+    let value = post(address, &format!("/api/v1/cluster/{verb}"), &body).await?;
+    if json {
+        say_json(&value)?;
+        return Ok(None);
+    }
+    let NodeName { id, name } = parse(address, value[key].clone())?;
+    Ok(Some(visible(&format!("{name} ({id})"))))
+}
+
+async fn join(address: &str, by: &str, json: bool) -> Result<(), Failure> {
+    match change(address, "join", serde_json::json!({ "address": by }), "joined", json).await? {
+        Some(node) => say(format_args!("joined by {node}")),
+        None => Ok(()),
+    }
+}
+
+async fn leave(address: &str, json: bool) -> Result<(), Failure> {
+    match change(address, "leave", serde_json::json!({}), "leaving", json).await? {
+        Some(node) => say(format_args!("{node} leaves")),
+        None => Ok(()),
+    }
+}
+
+async fn forget(address: &str, node: &str, force: bool, json: bool) -> Result<(), Failure> {
+    let body = serde_json::json!({ "node": node, "force": force });
+    match change(address, "forget", body, "forgotten", json).await? {
+        Some(node) => say(format_args!("{node} is forgotten")),
+        None => Ok(()),
+    }
 }
 
 async fn nodes(address: &str, json: bool) -> Result<(), Failure> {
@@ -250,6 +345,14 @@ pub(super) async fn wait(address: &str, goal: &Goal) -> Result<Value, Failure> {
 }
 
 impl Goal {
+    /// A goal that is always reached is a mistake.
+    fn check(&self) -> Result<(), Failure> {
+        if self.converged || self.nodes.is_some() {
+            return Ok(());
+        }
+        Err(Failure::new("nothing to wait for: give --converged, --nodes N or both"))
+    }
+
     /// What keeps the status from being as wanted; `None` when nothing does.
     fn missing(&self, status: &Status) -> Option<String> {
         let mut missing = Vec::new();
@@ -322,6 +425,13 @@ mod tests {
             (true, Some(3)),
             Some("not converged, b is 5 route changes ahead, the routes of c differ"),
         );
+    }
+
+    #[test]
+    fn there_has_to_be_something_to_wait_for() {
+        let goal = |converged, nodes| Goal { converged, nodes, timeout: Duration::ZERO };
+        assert!(goal(false, None).check().is_err());
+        assert!(goal(true, None).check().is_ok() && goal(false, Some(1)).check().is_ok());
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod publish;
 mod serve;
 mod signal;
 mod subscribe;
+mod verify;
 
 use std::process::ExitCode;
 

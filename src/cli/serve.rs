@@ -80,6 +80,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         let node = Node::start(config).await.map_err(|error| Failure::new(error.to_string()))?;
         tokio::select! {
             () = signal::stop_requested() => {}
+            () = node.leave_requested() => {}
             () = node.failed() => {}
         }
         tokio::select! {

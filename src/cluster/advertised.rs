@@ -8,11 +8,13 @@
 //! | `vv` | positions of others' routes: 32 bytes each (id, incarnation, sequence, big-endian), base64 |
 //! | `d0`..`d3` | the newest deltas in base64, a ring |
 //! | `bye` | `1` when the node leaves on purpose, else empty |
+//! | `x0` | forgotten nodes: 24 bytes each (id, last life that is refused, big-endian), base64 |
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 
 use super::envelope::VALUE_BYTES_MAX;
+use super::forgotten::Floor;
 use super::membership::{ADDRESS_BYTES_MAX, Advertised, NAME_BYTES_MAX, RECENT_BYTES_MAX, RECENT_MAX};
 use super::node_id::NodeId;
 use super::routes::{Digest, Position};
@@ -23,6 +25,10 @@ pub(super) const RING_KEYS: [&str; RECENT_MAX] = ["d0", "d1", "d2", "d3"];
 pub(super) const HAVE_MAX: usize = 6;
 /// One position: Node Id, incarnation, sequence.
 const HAVE_BYTES: usize = 16 + 8 + 8;
+/// Forgotten nodes that fit into `x0`.
+const FORGOTTEN_SHOWN: usize = 3;
+/// One forgotten node: Node Id, incarnation.
+const FLOOR_BYTES: usize = 16 + 8;
 
 /// What a node tells from its first moment on.
 pub(super) fn initial(name: &str, mesh_address: &str) -> Vec<(String, String)> {
@@ -36,32 +42,37 @@ pub(super) fn leaving() -> (&'static str, String) {
     ("bye", "1".to_owned())
 }
 
-/// Every value but the ring. Of more positions than [`HAVE_MAX`], as many from `start` on, round and round;
-/// also gives the next start.
-pub(super) fn values(advertised: &Advertised, start: usize) -> (Vec<(&'static str, String)>, usize) {
-    let (have, next) = have_slice(&advertised.have, start);
+/// Every value but the ring. Lists that are too long are shown a piece at a time, round and round; `round` counts up.
+pub(super) fn values(advertised: &Advertised, round: usize) -> Vec<(&'static str, String)> {
+    let have = slice(&advertised.have, HAVE_MAX, round).flat_map(|(id, position)| {
+        [
+            id.as_u128().to_be_bytes().as_slice(),
+            &position.incarnation.to_be_bytes(),
+            &position.seq.to_be_bytes(),
+        ]
+        .concat()
+    });
+    let forgotten = slice(&advertised.forgotten, FORGOTTEN_SHOWN, round)
+        .flat_map(|(id, floor)| [id.as_u128().to_be_bytes().as_slice(), &floor.to_be_bytes()].concat());
     let mut values = vec![
-        ("vv", BASE64.encode(have)),
+        ("vv", BASE64.encode(have.collect::<Vec<u8>>())),
         ("http", advertised.http.clone().filter(|http| http.len() <= ADDRESS_BYTES_MAX).unwrap_or_default()),
     ];
+    // A node that never heard of a forgotten one does not mention it, as nodes of the release before.
+    if !advertised.forgotten.is_empty() {
+        values.push(("x0", BASE64.encode(forgotten.collect::<Vec<u8>>())));
+    }
     values.extend(advertised.digest.map(|digest| ("rt", digest_text(digest))));
     if advertised.leaving {
         values.push(leaving());
     }
-    (values, next)
+    values
 }
 
-fn have_slice(have: &[(NodeId, Position)], start: usize) -> (Vec<u8>, usize) {
-    let is_whole = have.len() <= HAVE_MAX;
-    let start = if is_whole { 0 } else { start % have.len() };
-    let shown = have.iter().cycle().skip(start).take(have.len().min(HAVE_MAX));
-    let mut bytes = Vec::with_capacity(HAVE_MAX * HAVE_BYTES);
-    for (id, position) in shown {
-        bytes.extend_from_slice(&id.as_u128().to_be_bytes());
-        bytes.extend_from_slice(&position.incarnation.to_be_bytes());
-        bytes.extend_from_slice(&position.seq.to_be_bytes());
-    }
-    (bytes, if is_whole { 0 } else { (start + HAVE_MAX) % have.len() })
+/// As many entries as are shown at a time, those of this round.
+fn slice<T>(entries: &[T], shown_max: usize, round: usize) -> impl Iterator<Item = &T> {
+    let start = if entries.len() <= shown_max { 0 } else { round.wrapping_mul(shown_max) % entries.len() };
+    entries.iter().cycle().skip(start).take(entries.len().min(shown_max))
 }
 
 /// The deltas that may go into the ring; one that is too long travels over the mesh only.
@@ -107,6 +118,13 @@ impl Parsed {
             "vv" => match parse_have(value) {
                 Some(have) => {
                     advertised.have = have;
+                    true
+                }
+                None => false,
+            },
+            "x0" => match parse_forgotten(value) {
+                Some(forgotten) => {
+                    advertised.forgotten = forgotten;
                     true
                 }
                 None => false,
@@ -166,6 +184,17 @@ fn parse_have(text: &str) -> Option<Vec<(NodeId, Position)>> {
     if rest.is_empty() { have.collect() } else { None }
 }
 
+fn parse_forgotten(text: &str) -> Option<Vec<Floor>> {
+    let bytes = decode(text)?;
+    let (entries, rest) = bytes.as_chunks::<FLOOR_BYTES>();
+    let floors = entries.iter().map(|entry| {
+        let (id, floor) = entry.split_at(16);
+        let id = NodeId::new(u128::from_be_bytes(id.try_into().ok()?));
+        Some((id, u64::from_be_bytes(floor.try_into().ok()?)))
+    });
+    if rest.is_empty() { floors.collect() } else { None }
+}
+
 fn decode(text: &str) -> Option<Vec<u8>> {
     if text.len() > VALUE_BYTES_MAX { None } else { BASE64.decode(text).ok() }
 }
@@ -185,13 +214,14 @@ mod tests {
             recent: vec![vec![7; RECENT_BYTES_MAX]; RECENT_MAX],
             http: Some("127.0.0.1:8080".to_owned()),
             leaving: false,
+            forgotten: (0..peers).map(|n| (NodeId::new(n << 64), u64::MAX - n as u64)).collect(),
         }
     }
 
     /// What a peer gets to read, as chitchat orders it.
-    fn published(advertised: &Advertised, start: usize) -> Vec<(String, String)> {
+    fn published(advertised: &Advertised, round: usize) -> Vec<(String, String)> {
         let mut published = initial("node1", "[2001:db8::1%eth0]:7946");
-        let (values, _) = values(advertised, start);
+        let values = values(advertised, round);
         let ring = RING_KEYS.into_iter().zip(ring_values(&advertised.recent));
         published.extend(values.into_iter().chain(ring).map(|(key, value)| (key.to_owned(), value)));
         published.sort();
@@ -201,7 +231,7 @@ mod tests {
     #[test]
     fn what_is_advertised_arrives() {
         for advertised in
-            [full(3), Advertised::default(), Advertised { leaving: true, ..full(HAVE_MAX as u128) }]
+            [full(3), Advertised::default(), Advertised { leaving: true, ..full(FORGOTTEN_SHOWN as u128) }]
         {
             let parsed = parse(&published(&advertised, 0));
             assert_eq!(parsed.advertised, advertised);
@@ -215,7 +245,7 @@ mod tests {
     fn a_node_takes_little_room() {
         let published = published(&full(500), 3);
         let bytes: usize = published.iter().map(|(key, value)| key.len() + value.len()).sum();
-        assert!(bytes <= 1_300, "{bytes} bytes");
+        assert!(bytes <= 1_400, "{bytes} bytes");
         assert!(published.iter().all(|(_, value)| value.len() <= VALUE_BYTES_MAX));
         assert!(ring_values(&full(0).recent).iter().all(|value| value.len() <= 200));
     }
@@ -223,13 +253,20 @@ mod tests {
     #[test]
     fn many_positions_take_turns() {
         let advertised = full(2 * HAVE_MAX as u128 + 1);
-        let (mut start, mut shown) = (0, Vec::new());
-        for _ in 0..3 {
-            shown.extend(parse(&published(&advertised, start)).advertised.have);
-            (_, start) = values(&advertised, start);
+        let (mut have, mut forgotten) = (Vec::new(), Vec::new());
+        for round in usize::MAX - 2..=usize::MAX {
+            let advertised = parse(&published(&advertised, round)).advertised;
+            have.extend(advertised.have);
+            forgotten.extend(advertised.forgotten);
+        }
+        for round in 0..5 {
+            forgotten.extend(parse(&published(&advertised, round)).advertised.forgotten);
         }
         for entry in &advertised.have {
-            assert!(shown.contains(entry), "{entry:?}");
+            assert!(have.contains(entry), "{entry:?}");
+        }
+        for entry in &advertised.forgotten {
+            assert!(forgotten.contains(entry), "{entry:?}");
         }
     }
 
@@ -262,6 +299,8 @@ mod tests {
             ("rt", "1:2:3:g".to_owned()),
             ("rt", "1:2:3:10000000000000000".to_owned()),
             ("vv", "AAAA".to_owned()),
+            ("x0", "AAAA".to_owned()),
+            ("x0", "!".to_owned()),
             ("vv", "!".to_owned()),
             ("d3", "A".to_owned()),
             ("bye", "yes".to_owned()),
@@ -273,6 +312,6 @@ mod tests {
 
     #[test]
     fn keys_of_a_later_version_do_no_harm() {
-        assert_eq!(parse(&[("x0".to_owned(), "\u{1f426}".to_owned())]), Parsed::default());
+        assert_eq!(parse(&[("x1".to_owned(), "\u{1f426}".to_owned())]), Parsed::default());
     }
 }

@@ -26,8 +26,8 @@ use super::node_id::NodeId;
 pub(super) const NODES_MAX: usize = 512;
 /// Longest value of a key.
 pub(super) const VALUE_BYTES_MAX: usize = 1_024;
-/// Every key that nodes advertise. The last ones are free: a later version may use them, and this one lets
-/// them pass.
+/// Every key that nodes advertise. `x0` names forgotten nodes; the other three are free: a later version may use them,
+/// and this one lets them pass.
 const KEYS: [&str; 15] =
     ["name", "mesh", "http", "ver", "rt", "vv", "d0", "d1", "d2", "d3", "bye", "x0", "x1", "x2", "x3"];
 /// Size of chitchat's zstd blocks before compression.

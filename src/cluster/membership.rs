@@ -14,10 +14,13 @@ use chitchat::{
     Chitchat, ChitchatConfig, ChitchatHandle, ChitchatId, FailureDetectorConfig, NodeState, spawn_chitchat,
 };
 use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 use super::advertised::{self, RING_KEYS};
 use super::envelope::{self, Inspector};
+use super::forgotten::Floor;
 use super::node_id::NodeId;
 use super::routes::{Digest, Position};
 use super::seal::{Key, Opener, Sealer};
@@ -44,6 +47,8 @@ pub struct Advertised {
     pub recent: Vec<Vec<u8>>,
     /// Address of the HTTP interface, `host:port`.
     pub http: Option<String>,
+    /// Nodes that are to stay forgotten, with the last life that is refused. With many of them a rotating part.
+    pub forgotten: Vec<Floor>,
     /// The node is leaving on purpose: no need to wait for its heartbeat to fail. Never taken back.
     pub leaving: bool,
 }
@@ -74,6 +79,9 @@ pub trait Membership: Send + Sync + 'static {
     /// Replaces what this node says of itself. What did not change costs nothing; call it at most once per
     /// gossip interval.
     async fn advertise(&self, advertised: Advertised);
+    /// Takes part in the gossip of whoever answers at this address, `host:port`, from now on. False when there are
+    /// [`JOINED_MAX`] such addresses already.
+    async fn join(&self, address: &str) -> bool;
     /// Says goodbye and stops gossiping.
     async fn stop(&self);
 }
@@ -123,6 +131,8 @@ pub enum GossipError {
     Start(String),
 }
 
+/// Addresses that can be added at run time; they are greeted until the node stops.
+pub const JOINED_MAX: usize = 64;
 /// Longest name of a node or a cluster, in bytes.
 pub const NAME_BYTES_MAX: usize = 128;
 /// Longest mesh or HTTP address: a DNS name, a colon, a port.
@@ -153,11 +163,17 @@ pub struct Gossip {
     rejections: Arc<Rejections>,
     /// Next place of the ring that a new delta overwrites.
     ring_next: AtomicUsize,
-    /// Where the next slice of `have` begins.
-    have_next: AtomicUsize,
+    /// Counts what was advertised: long lists take turns.
+    round: AtomicUsize,
     /// State versions in which malformed values were counted, so that each counts once.
     malformed: Mutex<BTreeMap<NodeId, (u64, u64)>>,
     stopped: Arc<AtomicBool>,
+    /// Seeds that are greeted by ourselves: names, and what was added at run time.
+    greeted: Arc<Greeted>,
+    /// How many of those were configured.
+    configured_seeds: usize,
+    /// Ends the greetings.
+    stop: CancellationToken,
 }
 
 impl Gossip {
@@ -217,16 +233,18 @@ impl Gossip {
             own_version,
             rejections,
             ring_next: AtomicUsize::new(0),
-            have_next: AtomicUsize::new(0),
+            round: AtomicUsize::new(0),
             malformed: Mutex::default(),
             stopped: Arc::default(),
+            configured_seeds: named_seeds.len(),
+            stop: tasks.stopping().child_token(),
+            greeted: Arc::new(Greeted { seeds: Mutex::new(named_seeds), changed: Notify::new() }),
         };
         gossip.write(&[]).await;
         gossip.watch(tasks);
-        if !named_seeds.is_empty() {
-            let seeds = NamedSeeds { seeds: named_seeds, local_address, handle: Arc::clone(&gossip.handle) };
-            tasks.spawn("gossip-seeds", seeds.run(tasks.clone()));
-        }
+        let (greeted, handle) = (Arc::clone(&gossip.greeted), Arc::clone(&gossip.handle));
+        let greeter = Greeter { greeted, local_address, handle, stop: gossip.stop.clone() };
+        tasks.spawn("gossip-seeds", greeter.run());
         Ok(gossip)
     }
 
@@ -332,17 +350,30 @@ impl Membership for Gossip {
     }
 
     async fn advertise(&self, advertised: Advertised) {
-        let start = self.have_next.load(Ordering::Relaxed);
-        let (values, next) = advertised::values(&advertised, start);
-        self.have_next.store(next, Ordering::Relaxed);
+        let values = advertised::values(&advertised, self.round.fetch_add(1, Ordering::Relaxed));
         let recent = advertised::ring_values(&advertised.recent);
         self.handle.with_chitchat(|chitchat| self.write_locked(chitchat, &values, &recent)).await;
+    }
+
+    async fn join(&self, address: &str) -> bool {
+        {
+            let mut seeds = self.greeted.seeds.lock();
+            if !seeds.iter().any(|seed| seed == address) {
+                if self.configured_seeds + JOINED_MAX <= seeds.len() {
+                    return false;
+                }
+                seeds.push(address.to_owned());
+            }
+        }
+        self.greeted.changed.notify_one();
+        true
     }
 
     async fn stop(&self) {
         if self.stopped.swap(true, Ordering::SeqCst) {
             return;
         }
+        self.stop.cancel();
         self.write(&[advertised::leaving()]).await;
         let peers = self.newest_processes().await;
         for process in peers.values() {
@@ -419,30 +450,39 @@ fn chitchat_config(
     }
 }
 
-/// Greets the seeds that are names. Chitchat would resolve them once before it starts, however long that
-/// takes, and then once a minute: too rarely for nodes whose names appear while they all start.
-struct NamedSeeds {
-    seeds: Vec<String>,
-    local_address: SocketAddr,
-    handle: Arc<ChitchatHandle>,
+/// Seeds that are greeted by ourselves.
+struct Greeted {
+    seeds: Mutex<Vec<String>>,
+    /// One was added.
+    changed: Notify,
 }
 
-impl NamedSeeds {
-    async fn run(self, tasks: Tasks) {
-        let stopping = tasks.stopping();
-        while !stopping.is_cancelled() {
+/// Greets the seeds that are names or were added at run time. Chitchat would resolve names once before it starts,
+/// however long that takes, and then once a minute: too rarely for nodes whose names appear while they all start.
+struct Greeter {
+    greeted: Arc<Greeted>,
+    local_address: SocketAddr,
+    handle: Arc<ChitchatHandle>,
+    stop: CancellationToken,
+}
+
+impl Greeter {
+    async fn run(self) {
+        while !self.stop.is_cancelled() {
             self.greet().await;
             let is_alone = self.handle.with_chitchat(|chitchat| chitchat.node_states().len() < 2).await;
             let pause = if is_alone { SEED_INTERVAL_ALONE } else { SEED_INTERVAL };
             tokio::select! {
-                () = stopping.cancelled() => {}
+                () = self.stop.cancelled() => {}
+                () = self.greeted.changed.notified() => {}
                 () = tokio::time::sleep(pause) => {}
             }
         }
     }
 
     async fn greet(&self) {
-        for seed in &self.seeds {
+        let seeds = self.greeted.seeds.lock().clone();
+        for seed in &seeds {
             let addresses = match tokio::net::lookup_host(seed).await {
                 Ok(addresses) => addresses,
                 Err(error) => {

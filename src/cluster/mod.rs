@@ -4,11 +4,14 @@
 //! [`Inbound`].
 
 mod advertised;
+mod beliefs;
 mod envelope;
 mod explain;
+mod forgotten;
 mod forward;
 mod fragments;
 pub mod frame;
+mod lifecycle;
 mod link;
 pub mod membership;
 mod mesh;
@@ -34,8 +37,10 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tracing::{info, warn};
 
+pub use self::beliefs::{Belief, Beliefs, OwnedRoute, RoutePage};
 pub use self::explain::{Hop, HopRoute};
 pub use self::forward::Touched;
+pub use self::lifecycle::{ForgetError, JoinError, NodeName};
 pub use self::node_id::NodeId;
 pub use self::peers::PeerState;
 pub use self::reach::Reach;
@@ -44,7 +49,7 @@ pub use self::settings::{Identity, Secret, SecretError, Settings, SubackMode};
 use self::status::reachable;
 pub use self::status::{NodeStatus, RouteListing, Status};
 
-use self::link::{Credentials, Hello, cluster_hash, run_listener};
+use self::link::{Credentials, FEATURES, Hello, cluster_hash, run_listener};
 use self::membership::{Gossip, GossipError, GossipSettings, Membership};
 use self::mesh::Mesh;
 use self::round::Rounds;
@@ -170,7 +175,7 @@ impl Cluster {
                 node: identity.id,
                 incarnation: identity.incarnation,
                 name: identity.name.clone(),
-                features: 0,
+                features: FEATURES,
             },
         };
         let mesh = Mesh::new(settings, identity, credentials, tasks, metrics);

@@ -113,6 +113,7 @@ impl Rounds {
             have,
             recent: self.recent(),
             http: self.http.lock().clone(),
+            forgotten: self.mesh.forgotten().1,
             leaving: self.mesh.is_leaving(),
         }
     }

@@ -33,6 +33,8 @@ pub struct Settings {
     pub link_buffer_bytes: usize,
     /// Route changes kept per owner, so that a peer that lags gets a range and not a snapshot.
     pub route_log_max: usize,
+    /// How long a peer that is down or has left is kept; then this node forgets it by itself. `None`: for ever.
+    pub autoclean: Option<Duration>,
     /// How long after its start a node waits for seeds that it does not hear from before it is ready.
     pub join_grace: Duration,
 }
@@ -52,6 +54,7 @@ impl Default for Settings {
             suback_timeout: Duration::from_millis(500),
             link_buffer_bytes: 16 * 1_024 * 1_024,
             route_log_max: 65_536,
+            autoclean: Some(Duration::from_secs(24 * 3_600)),
             join_grace: Duration::from_secs(2),
         }
     }

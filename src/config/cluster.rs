@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::error::ConfigError;
-use super::kind::{bytes, duration, host_port, integer, list, name, path, socket_address, word};
+use super::kind::{
+    bytes, duration, duration_or_never, host_port, integer, list, name, path, socket_address, word,
+};
 use super::section::{Place, Placed, Reader, Section};
 use crate::cluster::{Secret, Settings, SubackMode};
 
@@ -53,6 +55,8 @@ fn read_section(section: &mut Section) -> Result<Draft, ConfigError> {
     section.fill("link_buffer", bytes(64 << 10..=16 << 30), &mut settings.link_buffer_bytes)?;
     let route_log = |node: &_| integer(16..=1i64 << 30)(node).map(|changes| changes.unsigned_abs() as usize);
     section.fill("route_log", route_log, &mut settings.route_log_max)?;
+    let autoclean = duration_or_never(1_000 * MS..=10_000 * HOUR);
+    section.fill("autoclean", autoclean, &mut settings.autoclean)?;
     section.fill("join_grace", duration(Duration::ZERO..=HOUR), &mut settings.join_grace)?;
     Ok(Draft { settings, listen, advertise, dead_after, secret, secret_file })
 }

@@ -69,6 +69,7 @@ pub(super) fn read_http(reader: &mut Reader) -> Result<(HttpSettings, Place), Co
     let mut settings = HttpSettings::default();
     let mut section = reader.section("http")?;
     let place = section.fill("bind", socket_address, &mut settings.bind)?;
+    settings.allow_changes = section.take("allow_changes", boolean)?.map(|placed| placed.value);
     reader.close(section);
     Ok((settings, place))
 }

@@ -2,14 +2,16 @@
 
 use axum::Json;
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::extract::State as Shared;
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use serde_json::json;
 
-use super::State;
 use super::explain::explain;
+use super::settings::BODY_BYTES_MAX;
+use super::{State, beliefs, changes};
 use crate::cluster::{NodeStatus, RouteListing, Status};
 
 /// What prometheus-client writes.
@@ -23,8 +25,14 @@ pub(super) fn router(state: State) -> Router {
         .route("/api/v1/cluster", get(cluster))
         .route("/api/v1/cluster/routes", get(routes))
         .route("/api/v1/explain", get(explain))
+        .route("/api/v1/cluster/beliefs", get(beliefs::beliefs))
+        .route("/api/v1/cluster/beliefs/{owner}", get(beliefs::of_owner))
+        .route("/api/v1/cluster/forget", post(changes::forget))
+        .route("/api/v1/cluster/join", post(changes::join))
+        .route("/api/v1/cluster/leave", post(changes::leave))
         .fallback(unknown)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(state)
 }
 
@@ -97,5 +105,5 @@ async fn unknown(uri: Uri) -> Response {
 }
 
 async fn method_not_allowed() -> Response {
-    refuse(StatusCode::METHOD_NOT_ALLOWED, "this can only be read: use GET")
+    refuse(StatusCode::METHOD_NOT_ALLOWED, "not with this method: GET reads, POST changes")
 }

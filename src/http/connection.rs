@@ -84,7 +84,7 @@ async fn answer(
     answers: TowerToHyperService<Router>,
     request: Request<Incoming>,
 ) -> Result<Response, std::convert::Infallible> {
-    let mut response = if BODY_BYTES_MAX < request.body().size_hint().lower() {
+    let mut response = if request.body().size_hint().lower() > BODY_BYTES_MAX as u64 {
         refuse(StatusCode::PAYLOAD_TOO_LARGE, "the request's body is too large")
     } else {
         let answered = tokio::time::timeout(ANSWER_TIME_MAX, answers.call(request.map(Body::new))).await;

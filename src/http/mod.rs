@@ -1,7 +1,9 @@
-//! The node's HTTP server: health, metrics, and what the node knows of its cluster and of a message's way. It only answers questions;
-//! nothing that arrives here changes anything.
+//! The node's HTTP server: health, metrics, what the node knows of its cluster and of a message's way, and the few
+//! requests that change something there.
 
 mod answer;
+mod beliefs;
+mod changes;
 mod connection;
 mod explain;
 mod query;
@@ -11,6 +13,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+pub use changes::Changes;
 pub use settings::Settings;
 
 use crate::broker::Broker;
@@ -38,6 +41,7 @@ pub struct State {
     cluster: Option<Arc<Cluster>>,
     metrics: Arc<Metrics>,
     readiness: Arc<dyn Readiness>,
+    changes: Changes,
 }
 
 impl State {
@@ -52,12 +56,28 @@ impl State {
     ) -> Self {
         let asked = cluster.clone();
         let readiness = move || match &asked {
+            Some(cluster) if cluster.is_forgotten() => {
+                vec!["the cluster has forgotten this node: restart it".to_owned()]
+            }
             Some(cluster) if !cluster.is_ready() => {
                 vec!["the routes of the live peers are not all here yet".to_owned()]
             }
             Some(_) | None => Vec::new(),
         };
-        Self { identity, broker, cluster, metrics, readiness: Arc::new(readiness) }
+        Self {
+            identity,
+            broker,
+            cluster,
+            metrics,
+            readiness: Arc::new(readiness),
+            changes: Changes::default(),
+        }
+    }
+
+    /// The same, and requests may change something if these say so; without it none may.
+    #[must_use]
+    pub fn with_changes(self, changes: Changes) -> Self {
+        Self { changes, ..self }
     }
 
     /// The same with another judgement of whether the node is ready.

@@ -8,11 +8,21 @@ use std::time::Duration;
 pub struct Settings {
     /// Its address; port 0 takes a free one.
     pub bind: SocketAddr,
+    /// Whether requests may change something; `None` leaves it to the address: on loopback they may.
+    pub allow_changes: Option<bool>,
+}
+
+impl Settings {
+    /// Whether requests may change something.
+    #[must_use]
+    pub fn changes_allowed(&self) -> bool {
+        self.allow_changes.unwrap_or(self.bind.ip().is_loopback())
+    }
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)) }
+        Self { bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)), allow_changes: None }
     }
 }
 
@@ -22,8 +32,8 @@ pub(super) const CONNECTIONS_MAX: usize = 256;
 pub(super) const HEADER_BYTES_MAX: usize = 16 << 10;
 /// Header lines of a request.
 pub(super) const HEADERS_MAX: usize = 64;
-/// Bytes of a request's body, which no route reads.
-pub(super) const BODY_BYTES_MAX: u64 = 64 << 10;
+/// Bytes of a request's body.
+pub(super) const BODY_BYTES_MAX: usize = 64 << 10;
 /// How long a request's headers may take to come, counted from the end of the request before.
 pub(super) const HEADER_TIME_MAX: Duration = Duration::from_secs(15);
 /// How long an answer may take to be made.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::cluster::NodeId;
@@ -13,24 +14,32 @@ struct Fixture {
     address: SocketAddr,
     tasks: Tasks,
     is_ready: Arc<AtomicBool>,
+    leave: CancellationToken,
 }
 
 impl Fixture {
     async fn start(cluster: Option<Arc<Cluster>>) -> Self {
+        Self::start_with(cluster, true).await
+    }
+
+    async fn start_with(cluster: Option<Arc<Cluster>>, allowed: bool) -> Self {
+        let leave = CancellationToken::new();
         let tasks = Tasks::new();
         let is_ready = Arc::new(AtomicBool::new(true));
         let asked = Arc::clone(&is_ready);
         let readiness = move || {
             if asked.load(Ordering::SeqCst) { Vec::new() } else { vec!["routes are missing".to_owned()] }
         };
+        let changes = Changes { allowed, leave: leave.clone() };
         let broker = Broker::for_tests(cluster.clone());
-        let state = State::new(identity(), broker, cluster, Arc::default());
-        let state = state.with_readiness(Arc::new(readiness));
-        let settings = Settings { bind: (Ipv4Addr::LOCALHOST, 0).into() };
+        let state = State::new(identity(), broker, cluster, Arc::default())
+            .with_readiness(Arc::new(readiness))
+            .with_changes(changes);
+        let settings = Settings { bind: (Ipv4Addr::LOCALHOST, 0).into(), allow_changes: None };
         let server = Server::bind(&settings).await.unwrap();
         let address = server.address();
         server.start(state, &tasks);
-        Self { address, tasks, is_ready }
+        Self { address, tasks, is_ready, leave }
     }
 
     /// Sends these bytes and reads until the server closes: status, head, body.
@@ -117,6 +126,81 @@ async fn a_member_of_a_cluster_answers_with_what_its_cluster_says() {
     assert_eq!(answer["nodes"][0]["address"], cluster.address());
     assert_eq!(answer["nodes"][0]["name"], "node1");
     assert_eq!(server.get_json("/api/v1/cluster/routes").await, (200, json!({ "routes": [] })));
+    tasks.stop();
+}
+
+/// POSTs a body with further header lines: status and error.
+async fn post(server: &Fixture, path: &str, headers: &str, body: &str) -> (u16, String) {
+    let length = body.len();
+    let head =
+        format!("POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n");
+    let (status, _, body) = server.exchange(&format!("{head}{headers}\r\n{body}")).await;
+    let body: Value = serde_json::from_str(&body).unwrap();
+    (status, body["error"].as_str().unwrap_or_default().to_owned())
+}
+
+const JSON: &str = "Content-Type: application/json\r\n";
+
+#[tokio::test]
+async fn only_who_may_changes_something() {
+    let settings = crate::cluster::Settings { listen: (Ipv4Addr::LOCALHOST, 0).into(), ..Default::default() };
+    let tasks = Tasks::new();
+    let cluster = Cluster::bind(settings, identity(), tasks.clone(), Arc::default()).await.unwrap();
+    let check = async |allowed: bool, path: &str, headers: &str, body: &str, status: u16, words: &str| {
+        let server = Fixture::start_with(Some(Arc::clone(&cluster)), allowed).await;
+        let (found, error) = post(&server, path, headers, body).await;
+        assert_eq!(found, status, "{error}");
+        assert!(error.contains(words), "{words:?} is not in {error:?}");
+        assert_eq!(server.leave.is_cancelled(), status == 202);
+    };
+    let (leave, forget) = ("/api/v1/cluster/leave", "/api/v1/cluster/forget");
+    check(false, leave, JSON, "{}", 403, "http.allow_changes").await;
+    check(true, leave, &format!("{JSON}Origin: http://x\r\n"), "{}", 403, "web page").await;
+    check(true, leave, "Content-Type: text/plain\r\n", "{}", 415, "application/json").await;
+    check(true, leave, JSON, "{", 400, "JSON").await;
+    check(true, leave, JSON, r#"{"now":true}"#, 422, "now").await;
+    check(true, leave, JSON, "{}", 202, "").await;
+    check(true, forget, JSON, r#"{"node":"node1"}"#, 409, "cannot forget itself").await;
+    check(true, forget, JSON, r#"{"node":"x","force":true}"#, 404, "\"x\"").await;
+    check(true, "/api/v1/cluster/join", JSON, r#"{"address":"127.0.0.1:1"}"#, 502, "127.0.0.1:1").await;
+    tasks.stop();
+
+    let alone = Fixture::start(None).await;
+    assert_eq!(post(&alone, leave, JSON, "{}").await.0, 409);
+}
+
+#[test]
+fn changes_are_allowed_on_loopback_or_when_it_is_said() {
+    let check = |bind: &str, allow_changes, expected| {
+        let settings = Settings { bind: bind.parse().unwrap(), allow_changes };
+        assert_eq!(settings.changes_allowed(), expected, "{settings:?}");
+    };
+    check("127.0.0.1:8080", None, true);
+    check("[::1]:8080", None, true);
+    check("0.0.0.0:8080", None, false);
+    check("10.0.0.5:8080", None, false);
+    check("10.0.0.5:8080", Some(true), true);
+    check("127.0.0.1:8080", Some(false), false);
+}
+
+#[tokio::test]
+async fn beliefs_name_the_routes_of_each_owner() {
+    let settings = crate::cluster::Settings { listen: (Ipv4Addr::LOCALHOST, 0).into(), ..Default::default() };
+    let tasks = Tasks::new();
+    let cluster = Cluster::bind(settings, identity(), tasks.clone(), Arc::default()).await.unwrap();
+    let server = Fixture::start(Some(Arc::clone(&cluster))).await;
+    let (_, beliefs) = server.get_json("/api/v1/cluster/beliefs").await;
+    assert_eq!(beliefs["owners"][0]["owner"], "000000000000000000000000000000ab");
+    assert_eq!(
+        (&beliefs["owners"][0]["incarnation"], &beliefs["owners"][0]["count"]),
+        (&json!(7), &json!(0))
+    );
+    let path = "/api/v1/cluster/beliefs/000000000000000000000000000000ab";
+    let (status, page) = server.get_json(path).await;
+    assert_eq!((status, &page["routes"], &page["next"]), (200, &json!([]), &Value::Null));
+    assert_eq!(server.get_json(&format!("{path}?after=5")).await.0, 200);
+    assert_eq!(server.get_json("/api/v1/cluster/beliefs/ab").await.0, 400);
+    assert_eq!(server.get_json(&path.replace("ab", "ac")).await.0, 404);
     tasks.stop();
 }
 
@@ -260,8 +344,9 @@ async fn a_node_that_stops_closes_its_connections() {
 
 #[tokio::test]
 async fn an_address_in_use_is_named() {
-    let taken = Server::bind(&Settings { bind: (Ipv4Addr::LOCALHOST, 0).into() }).await.unwrap();
-    let error = Server::bind(&Settings { bind: taken.address() }).await.err().unwrap();
+    let taken =
+        Server::bind(&Settings { bind: (Ipv4Addr::LOCALHOST, 0).into(), allow_changes: None }).await.unwrap();
+    let error = Server::bind(&Settings { bind: taken.address(), allow_changes: None }).await.err().unwrap();
     let expected = format!("cannot listen on {}: Address already in use", taken.address());
     assert!(error.to_string().starts_with(&expected), "{error}");
 }

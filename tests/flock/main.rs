@@ -13,6 +13,7 @@ mod extras;
 mod footprint;
 mod guide;
 mod hostile;
+mod lifecycle;
 mod matrix;
 mod network;
 mod node_loss;

@@ -111,6 +111,7 @@ impl Network {
     /// Puts a node's spec into the network. Each namespace has all ports for itself.
     pub(crate) fn place(&self, node: usize, spec: &mut Spec) {
         spec.host = host(node);
+        spec.mesh_host = spec.host.to_string();
         spec.namespace = Some(self.namespace(node));
         (spec.mqtt_port, spec.mesh_port, spec.http_port) = (1883, 7946, 8080);
     }

@@ -28,6 +28,8 @@ pub(crate) struct Spec {
     /// The network namespace that it runs in, when that is not the test's.
     pub(crate) namespace: Option<String>,
     pub(crate) mqtt_port: u16,
+    /// The address that the mesh port is on, IPv6 in brackets.
+    pub(crate) mesh_host: String,
     pub(crate) mesh_port: u16,
     pub(crate) http_port: u16,
     /// Where peers reach it, when that is not its own mesh port.
@@ -53,6 +55,7 @@ impl Spec {
             host: Ipv4Addr::LOCALHOST,
             namespace: None,
             mqtt_port: free_port(),
+            mesh_host: "127.0.0.1".to_owned(),
             mesh_port: free_port(),
             http_port: free_port(),
             advertise: None,
@@ -66,7 +69,7 @@ impl Spec {
 
     /// What peers and seed lists call it.
     pub(crate) fn mesh_address(&self) -> String {
-        self.advertise.clone().unwrap_or_else(|| format!("{}:{}", self.host, self.mesh_port))
+        self.advertise.clone().unwrap_or_else(|| format!("{}:{}", self.mesh_host, self.mesh_port))
     }
 
     /// The config file's text.
@@ -95,13 +98,13 @@ impl Spec {
     }
 
     fn cluster_section(&self) -> String {
-        let Self { cluster_name, host, mesh_port, seeds, cluster_lines, .. } = self;
+        let Self { cluster_name, mesh_host, mesh_port, seeds, cluster_lines, .. } = self;
         let secret = self.secret.as_ref().map_or_else(String::new, |secret| format!("secret = {secret:?}\n"));
         let advertise = self.advertise.as_ref().map_or_else(String::new, |a| format!("advertise = {a:?}\n"));
         format!(
             "[cluster]\n\
              name = {cluster_name:?}\n\
-             listen = \"{host}:{mesh_port}\"\n\
+             listen = \"{mesh_host}:{mesh_port}\"\n\
              node_address = {seeds:?}\n\
              {secret}{advertise}{cluster_lines}\n"
         )

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::route::{WireDelta, WireDigest, WirePosition};
 use super::snapshot::{SnapshotBegin, SnapshotChunk, WireChunk};
 use super::{CONTROL_FRAME_LEN_MAX, FrameError, append, open};
+use crate::cluster::forgotten::{FORGOTTEN_MAX, Floor};
 use crate::cluster::node_id::NodeId;
 use crate::cluster::routes::{Delta, Digest, Position};
 
@@ -20,6 +21,7 @@ const PONG: u8 = 0x09;
 const PULL: u8 = 0x0a;
 const PULL_REFUSED: u8 = 0x0b;
 const BYE: u8 = 0x0c;
+const FORGOTTEN: u8 = 0x0d;
 
 /// What the control stream of a link carries, in both directions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +70,9 @@ pub enum Control {
     },
     /// The sender leaves the cluster for good or for a restart; its routes may be masked at once.
     Bye,
+    /// Every node that the sender knows to be forgotten, with its last life that is refused; at most
+    /// 1,024 nodes. Only for peers whose hello has the feature bit.
+    Forgotten(Vec<Floor>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -118,6 +123,7 @@ impl Control {
             }
             Control::PullRefused { owner } => put(out, PULL_REFUSED, owner),
             Control::Bye => put(out, BYE, &()),
+            Control::Forgotten(floors) => put(out, FORGOTTEN, floors),
         }
     }
 }
@@ -152,6 +158,13 @@ pub fn decode_control(frame: &[u8]) -> Result<Control, FrameError> {
         BYE => {
             get::<()>(body)?;
             Control::Bye
+        }
+        FORGOTTEN => {
+            let floors = get::<Vec<Floor>>(body)?;
+            if FORGOTTEN_MAX < floors.len() {
+                return Err(FrameError::Body("too many forgotten nodes"));
+            }
+            Control::Forgotten(floors)
         }
         _ => return Err(FrameError::Kind(kind)),
     })

@@ -84,6 +84,8 @@ fn control_frames_have_these_bytes() {
     check_control(&Control::Pull { owner: OWNER, since: None }, "00000013 01 0a OWNER 00");
     check_control(&Control::PullRefused { owner: OWNER }, "00000012 01 0b OWNER");
     check_control(&Control::Bye, "00000002 01 0c");
+    check_control(&Control::Forgotten(Vec::new()), "00000003 01 0d 00");
+    check_control(&Control::Forgotten(vec![(OWNER, 300)]), "00000015 01 0d 01 OWNER ac02");
 }
 
 fn publish() -> Publish<'static> {

@@ -99,7 +99,17 @@ async fn run(mesh: &Arc<Mesh>, mut stream: TcpStream, place: Place) {
     drop(place);
     let Some(opened) = proven else { return };
     if !mesh.on_hello(&opened.peer) {
-        mesh.count_rejected("mesh_stale");
+        if mesh.refuses(opened.peer.node, opened.peer.incarnation) {
+            mesh.count_rejected("mesh_forgotten");
+            if opened.kind == StreamKind::Control {
+                let (read_half, write_half) = stream.split();
+                let mut reader = Reader::new(read_half, opened.opener);
+                let mut writer = Writer::new(write_half, opened.sealer);
+                control::send_away(&opened.peer, &mut reader, &mut writer).await;
+            }
+        } else {
+            mesh.count_rejected("mesh_stale");
+        }
         return;
     }
     let link = mesh.link(opened.peer.node);

@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 use tokio::time::{sleep_until, timeout};
 
+use super::handshake::{FEATURE_FORGOTTEN, Hello};
 use super::stream::{Reader, Writer};
 use super::{HANDSHAKE_MAX, Link, LinkError, PULLS_MAX, Pull};
 use crate::cluster::frame::{
@@ -22,13 +23,15 @@ use crate::net::clock::now;
 /// Changes in one delta at most.
 const CHANGES_MAX: usize = 4_096;
 
-/// Runs a control connection that this node dialed, to its end.
+/// Runs a control connection that this node dialed to a peer with these features, to its end.
 pub(super) async fn run_dialed(
     mesh: &Arc<Mesh>,
     link: &Arc<Link>,
+    features: u64,
     reader: &mut Reader<impl AsyncRead + Unpin>,
     writer: &mut Writer<impl AsyncWrite + Unpin>,
 ) -> LinkError {
+    let knows_forgotten = features & FEATURE_FORGOTTEN != 0;
     let (own, have) = match timeout(HANDSHAKE_MAX, greet(mesh, reader, writer)).await {
         Err(_) => return LinkError::Silent,
         Ok(Err(error)) => return error,
@@ -39,7 +42,7 @@ pub(super) async fn run_dialed(
     mesh.on_route_ack(link.peer, push.position);
     tokio::select! {
         Err(error) = read_answers(mesh, link, reader) => error,
-        Err(error) = write_dialed(mesh, link, push, writer) => error,
+        Err(error) = write_dialed(mesh, link, push, knows_forgotten, writer) => error,
     }
 }
 
@@ -53,6 +56,10 @@ async fn greet(
     loop {
         match next_frame(reader)? {
             Some(Control::HelloReply { own, have }) => return Ok((own, have)),
+            // In place of the reply, before it closes: it will not talk to this node any longer.
+            Some(Control::Forgotten(floors)) => {
+                mesh.on_forgotten(&floors);
+            }
             Some(other) => return Err(LinkError::Misplaced(name(&other))),
             None => reader.fill().await?,
         }
@@ -142,14 +149,21 @@ async fn write_dialed(
     mesh: &Arc<Mesh>,
     link: &Link,
     mut push: Push,
+    knows_forgotten: bool,
     writer: &mut Writer<impl AsyncWrite + Unpin>,
 ) -> Result<Infallible, LinkError> {
     let mut out = Vec::new();
     let mut ping_at = now();
     let mut pings = 0;
     let mut said_bye = false;
+    let mut told_forgotten = 0;
     loop {
         out.clear();
+        if knows_forgotten && told_forgotten != mesh.forgotten_version() {
+            let (version, floors) = mesh.forgotten();
+            Control::Forgotten(floors).encode(&mut out)?;
+            told_forgotten = version;
+        }
         for Pull { owner, since } in link.take_pulls() {
             Control::Pull { owner, since }.encode(&mut out)?;
         }
@@ -175,6 +189,24 @@ async fn write_dialed(
             link.said_bye();
         }
     }
+}
+
+/// Tells a node that was forgotten so, if it is able to hear it.
+pub(super) async fn send_away(
+    peer: &Hello,
+    reader: &mut Reader<impl AsyncRead + Unpin>,
+    writer: &mut Writer<impl AsyncWrite + Unpin>,
+) {
+    if peer.features & FEATURE_FORGOTTEN == 0 {
+        return;
+    }
+    let told = async {
+        // Closing with something unread would take back what was written.
+        reader.fill().await?;
+        send(writer, &Control::Forgotten(vec![(peer.node, peer.incarnation)])).await
+    };
+    // When it fails, gossip still says it.
+    let _: Result<Result<(), LinkError>, _> = timeout(HANDSHAKE_MAX, told).await;
 }
 
 /// What an accepted control connection has yet to answer.
@@ -252,6 +284,9 @@ async fn read_dialer(
                     answers.pulls.push_back(Pull { owner, since });
                 }
                 Control::Bye => mesh.on_bye(link.peer, incarnation),
+                Control::Forgotten(floors) => {
+                    mesh.on_forgotten(&floors);
+                }
                 Control::SnapshotBegin(begin) if begin.owner != link.peer => {
                     return Err(LinkError::Misplaced("snapshot"));
                 }
@@ -404,5 +439,6 @@ fn name(frame: &Control) -> &'static str {
         Control::Pull { .. } => "pull",
         Control::PullRefused { .. } => "pull refusal",
         Control::Bye => "bye",
+        Control::Forgotten(_) => "forgotten nodes",
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tracing::{debug, info};
 
-use super::handshake::{HandshakeError, Opened, StreamKind, dial};
+use super::handshake::{self, HandshakeError, Hello, Opened, StreamKind, dial};
 use super::stream::{Reader, Writer};
 use super::{HANDSHAKE_MAX, Link, LinkError, control, data};
 use crate::cluster::mesh::Mesh;
@@ -15,6 +15,20 @@ use crate::net::mesh::TcpStream;
 
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// Why nobody of the cluster was found at an address. The text says what happened.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct ProbeError(#[from] DialError);
+
+/// Who answers at an address, if it is a node of this cluster. It takes no notice of the question.
+pub(in crate::cluster) async fn probe(mesh: &Mesh, address: &str) -> Result<Hello, ProbeError> {
+    let asked = timeout(HANDSHAKE_MAX, async {
+        let mut stream = TcpStream::connect(address).await?;
+        Ok::<_, DialError>(handshake::probe(&mut stream, &mesh.credentials).await?)
+    });
+    Ok(asked.await.unwrap_or(Err(DialError::Timeout))?)
+}
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -122,7 +136,9 @@ async fn run_connection(mesh: &Arc<Mesh>, link: &Arc<Link>, opened: Opened, stre
     let mut writer = Writer::new(write_half, opened.sealer);
     let ended = async {
         match opened.kind {
-            StreamKind::Control => control::run_dialed(mesh, link, &mut reader, &mut writer).await,
+            StreamKind::Control => {
+                control::run_dialed(mesh, link, opened.peer.features, &mut reader, &mut writer).await
+            }
             StreamKind::Data => data::run_dialed(mesh, link, &mut reader, &mut writer).await,
         }
     };

@@ -20,7 +20,9 @@ use tokio::sync::{Notify, OwnedMutexGuard, watch};
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::accept::run_listener;
-pub(super) use self::handshake::{Credentials, Hello, cluster_hash};
+pub(super) use self::dial::ProbeError;
+pub(super) use self::dial::probe;
+pub(super) use self::handshake::{Credentials, FEATURES, Hello, cluster_hash};
 
 use self::channel::RecordError;
 use self::handshake::StreamKind;

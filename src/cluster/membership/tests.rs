@@ -76,6 +76,7 @@ fn advertised(n: u64) -> Advertised {
         have: vec![(NodeId::new(77), position)],
         recent: vec![vec![n as u8; RECENT_BYTES_MAX]],
         http: Some(format!("127.0.0.1:{}", 8_000 + n)),
+        forgotten: vec![(NodeId::new(78), n)],
         leaving: false,
     }
 }

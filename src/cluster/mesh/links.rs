@@ -1,5 +1,6 @@
 //! The table of links, by peer and by the index that the route table has for it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tracing::warn;
@@ -7,6 +8,7 @@ use tracing::warn;
 use super::Mesh;
 use crate::cluster::link::Link;
 use crate::cluster::node_id::NodeId;
+use crate::cluster::peers::{Peer, PeerState};
 use crate::cluster::routes::NodeIdx;
 use crate::metrics::DropReason;
 use crate::net::clock::now;
@@ -56,6 +58,46 @@ impl Mesh {
             link.spawn(&this);
         }
         link
+    }
+
+    /// Events keep links and peers in step; this makes sure of it, whatever crossed whatever.
+    pub(super) fn update_links(&self) {
+        // A link is made after its peer is known, so whoever is missing in this order is gone.
+        let linked: Vec<NodeId> = self.links.lock().keys().copied().collect();
+        let wanted: BTreeMap<NodeId, Option<String>> = self.with_peers(|peers| {
+            let address = |peer: &Peer| {
+                let is_wanted = peer.state() != PeerState::Left && !peer.address.is_empty();
+                is_wanted.then(|| peer.address.clone())
+            };
+            peers.iter().map(|(id, peer)| (id, address(peer))).collect()
+        });
+        for stray in linked.into_iter().filter(|id| !wanted.contains_key(id)) {
+            self.remove_link(stray);
+        }
+        for (peer, address) in wanted {
+            if let Some(address) = address {
+                self.link(peer).dial(address);
+            }
+        }
+    }
+
+    /// Drops what is known of a peer's routes; only its next life, or itself seen alive, brings some again.
+    pub(super) fn drop_routes(&self, peer: NodeId) {
+        let index = {
+            let mut routes = self.routes.write();
+            let index = routes.index(peer);
+            routes.forget(peer);
+            index
+        };
+        // Another node may get the index next.
+        if let Some(index) = index {
+            self.place_link(index, None);
+        }
+    }
+
+    #[cfg(test)]
+    pub(in crate::cluster) fn has_link(&self, peer: NodeId) -> bool {
+        self.links.lock().contains_key(&peer)
     }
 
     pub(super) fn known_link(&self, peer: NodeId) -> Option<Arc<Link>> {

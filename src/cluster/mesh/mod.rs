@@ -7,7 +7,7 @@ mod readiness;
 mod replication;
 mod upkeep;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
@@ -55,9 +55,13 @@ pub(in crate::cluster) struct Mesh {
     sync_changed: Notify,
     message_seq: AtomicU64,
     warned_at: Mutex<Option<Instant>>,
+    /// The peers that the lag metric has a series for.
+    shown_lags: Mutex<BTreeSet<String>>,
     started_at: Instant,
     membership_started: AtomicBool,
     is_leaving: AtomicBool,
+    /// The cluster says that this life of this node is over.
+    is_forgotten: AtomicBool,
     was_ready: AtomicBool,
 }
 
@@ -78,7 +82,7 @@ impl Mesh {
     ) -> Arc<Self> {
         let (me, incarnation) = (identity.id, identity.incarnation);
         let state = State {
-            peers: Peers::new(me, settings.dead_after),
+            peers: Peers::new(me, settings.dead_after, settings.autoclean),
             barriers: Barriers::default(),
             sync: AntiEntropy::new(me, sync::Settings::default()),
         };
@@ -99,9 +103,11 @@ impl Mesh {
             sync_changed: Notify::new(),
             message_seq: AtomicU64::new(0),
             warned_at: Mutex::default(),
+            shown_lags: Mutex::default(),
             started_at: now(),
             membership_started: AtomicBool::new(false),
             is_leaving: AtomicBool::new(false),
+            is_forgotten: AtomicBool::new(false),
             was_ready: AtomicBool::new(false),
         })
     }

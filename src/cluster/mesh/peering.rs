@@ -1,14 +1,16 @@
 //! Who is there: what links and gossip tell of the peers, and what follows from it.
 
-use tracing::{info, warn};
+use tracing::{error, info, warn};
+
+use std::sync::atomic::Ordering;
 
 use super::{Mesh, State};
+use crate::cluster::forgotten::Floor;
 use crate::cluster::link::Hello;
 use crate::cluster::node_id::NodeId;
 use crate::cluster::peers::{PeerEvent, Peers};
 use crate::cluster::reach::Ended;
 use crate::cluster::routes::{Digest, Position};
-use crate::metrics::PeerLabel;
 use crate::net::clock::now;
 
 impl Mesh {
@@ -40,7 +42,41 @@ impl Mesh {
     }
 
     pub(in crate::cluster) fn on_bye(&self, peer: NodeId, incarnation: u64) {
-        self.change_peers(|peers, events| peers.on_bye(peer, incarnation, events));
+        self.change_peers(|peers, events| peers.on_bye(now(), peer, incarnation, events));
+    }
+
+    /// These nodes were forgotten, as an operator here or another node says. True when any of it is news.
+    pub(in crate::cluster) fn on_forgotten(&self, floors: &[Floor]) -> bool {
+        let own = floors.iter().find(|(id, floor)| *id == self.me() && self.identity.incarnation <= *floor);
+        if own.is_some() && !self.is_forgotten.swap(true, Ordering::AcqRel) {
+            error!("this node was forgotten by its cluster: restart it, and it comes back as a new one");
+        }
+        let is_news = self.change_peers(|peers, events| {
+            let mut is_news = false;
+            for floor in floors {
+                is_news |= peers.forget(*floor, events);
+            }
+            is_news
+        });
+        if is_news {
+            self.wake_control();
+        }
+        is_news
+    }
+
+    /// Everything that is to stay forgotten, and a number that changes with it.
+    pub(in crate::cluster) fn forgotten(&self) -> (u64, Vec<Floor>) {
+        self.with_peers(|peers| (peers.forgotten().version(), peers.forgotten().list()))
+    }
+
+    /// The number alone.
+    pub(in crate::cluster) fn forgotten_version(&self) -> u64 {
+        self.with_peers(|peers| peers.forgotten().version())
+    }
+
+    /// Whether this life of the node was forgotten.
+    pub(in crate::cluster) fn refuses(&self, node: NodeId, incarnation: u64) -> bool {
+        self.with_peers(|peers| peers.forgotten().refuses(node, incarnation))
     }
 
     /// Runs a change of the peers, then what follows from it.
@@ -68,8 +104,8 @@ impl Mesh {
             PeerEvent::Restarted { peer, incarnation } => {
                 info!(peer = %peer.short(), incarnation, "peer known");
                 self.link(peer).restart_connections();
-                self.set_live(peer, true);
                 self.routes.write().on_incarnation(peer, incarnation);
+                self.set_live(peer, true);
             }
             PeerEvent::Counts { .. } => {} // The barriers know already.
             PeerEvent::Live { peer } => {
@@ -88,14 +124,25 @@ impl Mesh {
             }
             PeerEvent::Left { peer } => {
                 info!(peer = %peer.short(), "peer left");
-                self.set_live(peer, false);
+                self.drop_routes(peer);
                 self.link(peer).hang_up();
             }
             PeerEvent::Replaced { peer } => {
                 info!(peer = %peer.short(), "peer replaced at its address");
                 self.remove_link(peer);
-                self.routes.write().forget(peer);
-                self.metrics.cluster_route_lag.remove(&PeerLabel { peer: peer.short() });
+                self.drop_routes(peer);
+            }
+            PeerEvent::Expired { peer } => {
+                info!(peer = %peer.short(), "peer gone for so long that it is cleaned away");
+                self.remove_link(peer);
+                self.drop_routes(peer);
+            }
+            PeerEvent::Forgotten { peer, floor } => {
+                warn!(peer = %peer.short(), incarnation = floor, "node forgotten");
+                if self.with_peers(|peers| peers.get(peer).is_none()) {
+                    self.remove_link(peer);
+                }
+                self.routes.write().forget_lives(peer, floor);
             }
         }
     }
@@ -114,7 +161,13 @@ impl State {
                 PeerEvent::Restarted { peer, .. }
                 | PeerEvent::Down { peer }
                 | PeerEvent::Left { peer }
-                | PeerEvent::Replaced { peer } => ended.append(self.barriers.discount(*peer)),
+                | PeerEvent::Replaced { peer }
+                | PeerEvent::Expired { peer } => ended.append(self.barriers.discount(*peer)),
+                PeerEvent::Forgotten { peer, .. } => {
+                    if self.peers.get(*peer).is_none() {
+                        ended.append(self.barriers.discount(*peer));
+                    }
+                }
                 PeerEvent::Dial { .. } | PeerEvent::Live { .. } | PeerEvent::Back { .. } => {}
             }
         }

@@ -14,6 +14,11 @@ impl Mesh {
         self.is_leaving.load(Ordering::Acquire)
     }
 
+    /// Whether the cluster had this life of this node forgotten.
+    pub(in crate::cluster) fn is_forgotten(&self) -> bool {
+        self.is_forgotten.load(Ordering::Acquire)
+    }
+
     pub(in crate::cluster) fn start_leaving(&self) {
         self.is_leaving.store(true, Ordering::Release);
         self.wake_control();
@@ -40,7 +45,7 @@ impl Mesh {
     /// Whether this node has caught up with the cluster. Once it has, it stays ready until it leaves: a later
     /// partition is no reason to turn clients away, since both sides serve.
     pub(in crate::cluster) fn is_ready(&self, seeds_are_known: bool) -> bool {
-        if self.is_leaving() || !self.membership_started.load(Ordering::Acquire) {
+        if self.is_leaving() || self.is_forgotten() || !self.membership_started.load(Ordering::Acquire) {
             return false;
         }
         if self.was_ready.load(Ordering::Acquire) {

@@ -1,5 +1,6 @@
 //! What is done once per gossip round, whatever happened in between.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -18,8 +19,14 @@ impl Mesh {
     pub(in crate::cluster) fn on_round(&self, members: &[Member]) {
         self.membership_started.store(true, Ordering::Release);
         let now = now();
+        // What a forgotten node says is not heard, so that of two that forgot each other neither takes others along.
+        let members: Vec<&Member> =
+            members.iter().filter(|member| !self.refuses(member.id, member.incarnation)).collect();
+        for member in &members {
+            self.on_forgotten(&member.advertised.forgotten);
+        }
         self.change_peers(|peers, events| {
-            peers.on_members(now, members, events);
+            peers.on_members(now, &members, events);
             peers.on_tick(now, events);
         });
         for member in members {
@@ -27,6 +34,7 @@ impl Mesh {
         }
         self.feed_sync(now);
         self.update_masks();
+        self.update_links();
         self.update_metrics();
     }
 
@@ -97,9 +105,15 @@ impl Mesh {
             }
             metrics.routes.set(routes.len() as i64);
         }
+        let mut shown = BTreeSet::new();
         for (peer, lag) in lags {
             let label = PeerLabel { peer: peer.short() };
             metrics.cluster_route_lag.get_or_create(&label).set(i64::try_from(lag).unwrap_or(i64::MAX));
+            shown.insert(label.peer);
+        }
+        let shown_before = std::mem::replace(&mut *self.shown_lags.lock(), shown.clone());
+        for peer in shown_before.difference(&shown).cloned() {
+            metrics.cluster_route_lag.remove(&PeerLabel { peer });
         }
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use super::forgotten::{Floor, Forgotten};
 use super::membership::Member;
 use super::node_id::NodeId;
 use super::routes::{Digest, Position};
@@ -61,10 +62,14 @@ pub(super) enum PeerEvent {
     Back { peer: NodeId },
     /// The peer is down: mask its routes, give up what waits for it.
     Down { peer: NodeId },
-    /// The peer left for good: forget its routes, stop dialing it.
+    /// The peer left for good: drop its routes, stop dialing it.
     Left { peer: NodeId },
-    /// Another node took the peer's address: forget it altogether.
+    /// Another node took the peer's address: the peer is known no longer.
     Replaced { peer: NodeId },
+    /// The peer has been gone for so long that it is known no longer. Should it return, it is welcome.
+    Expired { peer: NodeId },
+    /// An operator had the node forgotten: its lives up to `floor` are over, whether it was a peer or not.
+    Forgotten { peer: NodeId, floor: u64 },
 }
 
 /// One peer.
@@ -101,6 +106,8 @@ pub(super) struct Peer {
     counts: bool,
     is_down: bool,
     has_left: bool,
+    /// Since when it is down or left.
+    gone_since: Option<Instant>,
 }
 
 impl Peer {
@@ -124,6 +131,7 @@ impl Peer {
             counts: false,
             is_down: false,
             has_left: false,
+            gone_since: None,
         }
     }
 
@@ -150,7 +158,7 @@ impl Peer {
         self.have.clear();
         self.acked = Position::NONE;
         (self.has_ours, self.have_theirs, self.was_live) = (false, false, false);
-        (self.counts, self.is_down, self.has_left) = (false, false, false);
+        (self.counts, self.is_down, self.has_left, self.gone_since) = (false, false, false, None);
     }
 }
 
@@ -158,15 +166,26 @@ impl Peer {
 pub(super) struct Peers {
     me: NodeId,
     dead_after: Duration,
+    /// How long a peer is kept after it went; `None` for ever.
+    autoclean: Option<Duration>,
     peers: BTreeMap<NodeId, Peer>,
-    /// Peers that were replaced, with the life and heartbeat that gossip still repeats of them.
-    replaced: BTreeMap<NodeId, (u64, u64)>,
+    /// Peers that were replaced or expired, with the life and heartbeat that gossip still repeats of them.
+    gone: BTreeMap<NodeId, (u64, u64)>,
+    forgotten: Forgotten,
     last_tick: Option<Instant>,
 }
 
 impl Peers {
-    pub(super) fn new(me: NodeId, dead_after: Duration) -> Self {
-        Self { me, dead_after, peers: BTreeMap::new(), replaced: BTreeMap::new(), last_tick: None }
+    pub(super) fn new(me: NodeId, dead_after: Duration, autoclean: Option<Duration>) -> Self {
+        Self {
+            me,
+            dead_after,
+            autoclean,
+            peers: BTreeMap::new(),
+            gone: BTreeMap::new(),
+            forgotten: Forgotten::default(),
+            last_tick: None,
+        }
     }
 
     pub(super) fn get(&self, peer: NodeId) -> Option<&Peer> {
@@ -178,14 +197,14 @@ impl Peers {
     }
 
     /// What gossip knows of the other nodes, once per round.
-    pub(super) fn on_members(&mut self, now: Instant, members: &[Member], events: &mut Vec<PeerEvent>) {
-        for member in members {
+    pub(super) fn on_members(&mut self, now: Instant, members: &[&Member], events: &mut Vec<PeerEvent>) {
+        for &member in members {
             self.on_member(now, member, events);
         }
     }
 
     fn on_member(&mut self, now: Instant, member: &Member, events: &mut Vec<PeerEvent>) {
-        if self.replaced.get(&member.id) == Some(&(member.incarnation, member.heartbeat)) {
+        if self.gone.get(&member.id) == Some(&(member.incarnation, member.heartbeat)) {
             return;
         }
         if !self.admit(now, member.id, member.incarnation, events) {
@@ -221,13 +240,13 @@ impl Peers {
             events.push(PeerEvent::Dial { peer: member.id, address: member.mesh_address.clone() });
         }
         if advertised.leaving {
-            self.on_bye(member.id, member.incarnation, events);
+            self.on_bye(now, member.id, member.incarnation, events);
         }
     }
 
     /// A node proved itself on a link, ours or its own.
     ///
-    /// False when it is an older life than the one that is known, or there is no room for it.
+    /// False when it is an older life than the one that is known, or a forgotten one, or there is no room for it.
     pub(super) fn on_hello(
         &mut self,
         now: Instant,
@@ -243,16 +262,14 @@ impl Peers {
         if incarnation < peer.incarnation {
             return false;
         }
-        if peer.name.is_empty() {
-            name.clone_into(&mut peer.name);
-        }
+        name.clone_into(&mut peer.name);
         self.on_sign(now, id, events);
         true
     }
 
     /// Makes sure that the peer is known with at least this incarnation. False when it is not to be known.
     fn admit(&mut self, now: Instant, id: NodeId, incarnation: u64, events: &mut Vec<PeerEvent>) -> bool {
-        if id == self.me {
+        if id == self.me || self.forgotten.refuses(id, incarnation) {
             return false;
         }
         if let Some(peer) = self.peers.get_mut(&id) {
@@ -263,9 +280,13 @@ impl Peers {
             return true;
         }
         if self.peers.len() >= PEERS_MAX {
-            return false;
+            // Whoever is here goes before whoever is gone.
+            let gone = self.peers.iter().filter_map(|(id, peer)| Some((peer.gone_since?, *id)));
+            let Some((_, longest_gone)) = gone.min() else { return false };
+            self.remove_gone(longest_gone);
+            events.push(PeerEvent::Expired { peer: longest_gone });
         }
-        self.replaced.remove(&id);
+        self.gone.remove(&id);
         self.peers.insert(id, Peer::new(incarnation, now));
         events.push(PeerEvent::Restarted { peer: id, incarnation });
         true
@@ -276,7 +297,7 @@ impl Peers {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.last_sign = now.max(peer.last_sign);
         if peer.is_down && !peer.has_left {
-            peer.is_down = false;
+            (peer.is_down, peer.gone_since) = (false, None);
             events.push(PeerEvent::Back { peer: id });
         }
     }
@@ -355,10 +376,11 @@ impl Peers {
     }
 
     /// The peer says goodbye in this life.
-    pub(super) fn on_bye(&mut self, id: NodeId, incarnation: u64, events: &mut Vec<PeerEvent>) {
+    pub(super) fn on_bye(&mut self, now: Instant, id: NodeId, incarnation: u64, events: &mut Vec<PeerEvent>) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         if peer.incarnation == incarnation && !peer.has_left {
             (peer.has_left, peer.counts) = (true, false);
+            peer.gone_since = peer.gone_since.or(Some(now));
             events.push(PeerEvent::Left { peer: id });
         }
     }
@@ -370,11 +392,12 @@ impl Peers {
             let is_silent = now.saturating_duration_since(peer.last_sign) >= self.dead_after;
             if is_silent && !peer.is_down && !peer.has_left {
                 (peer.is_down, peer.was_live, peer.link_up) = (true, false, false);
-                peer.counts = false;
+                (peer.counts, peer.gone_since) = (false, Some(now));
                 events.push(PeerEvent::Down { peer: *id });
             }
         }
         self.drop_replaced(events);
+        self.drop_expired(now, events);
     }
 
     /// When this process itself was stopped, the silence in between was not the peers'.
@@ -386,6 +409,7 @@ impl Peers {
         }
         for peer in self.peers.values_mut() {
             peer.last_sign = (peer.last_sign + pause).min(now);
+            peer.gone_since = peer.gone_since.map(|since| (since + pause).min(now));
         }
     }
 
@@ -405,13 +429,52 @@ impl Peers {
             .map(|(id, _)| *id)
             .collect();
         for id in replaced {
-            let Some(peer) = self.peers.remove(&id) else { continue };
-            if self.replaced.len() >= PEERS_MAX {
-                self.replaced.pop_first();
-            }
-            self.replaced.insert(id, (peer.incarnation, peer.heartbeat));
+            self.remove_gone(id);
             events.push(PeerEvent::Replaced { peer: id });
         }
+    }
+
+    /// Nobody waits for ever for a peer that went.
+    fn drop_expired(&mut self, now: Instant, events: &mut Vec<PeerEvent>) {
+        let Some(autoclean) = self.autoclean else { return };
+        let is_over = |since: Instant| autoclean <= now.saturating_duration_since(since);
+        let expired: Vec<NodeId> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.gone_since.is_some_and(is_over))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in expired {
+            self.remove_gone(id);
+            events.push(PeerEvent::Expired { peer: id });
+        }
+    }
+
+    /// Takes a peer out that is not heard of, and remembers what gossip will still repeat of it.
+    fn remove_gone(&mut self, id: NodeId) {
+        let Some(peer) = self.peers.remove(&id) else { return };
+        if self.gone.len() >= PEERS_MAX {
+            self.gone.pop_first();
+        }
+        self.gone.insert(id, (peer.incarnation, peer.heartbeat));
+    }
+
+    /// An operator, here or anywhere, had this node forgotten. True when that is news.
+    pub(super) fn forget(&mut self, floor: Floor, events: &mut Vec<PeerEvent>) -> bool {
+        let (id, incarnation) = floor;
+        if id == self.me || !self.forgotten.insert(floor) {
+            return false;
+        }
+        if self.peers.get(&id).is_some_and(|peer| peer.incarnation <= incarnation) {
+            self.peers.remove(&id);
+        }
+        events.push(PeerEvent::Forgotten { peer: id, floor: incarnation });
+        true
+    }
+
+    /// The forgotten nodes.
+    pub(super) fn forgotten(&self) -> &Forgotten {
+        &self.forgotten
     }
 
     /// Peers in a state.

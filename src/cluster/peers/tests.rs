@@ -3,6 +3,7 @@ use crate::cluster::membership::Advertised;
 use crate::net::clock::now;
 
 const DEAD_AFTER: Duration = Duration::from_millis(2_500);
+const AUTOCLEAN: Duration = Duration::from_secs(60);
 const ROUND: Duration = Duration::from_millis(200);
 const PEER: NodeId = NodeId::new(7);
 
@@ -18,7 +19,7 @@ impl Case {
     /// A peer that gossip has told of.
     fn new() -> Self {
         let mut case = Self {
-            peers: Peers::new(NodeId::new(1), DEAD_AFTER),
+            peers: Peers::new(NodeId::new(1), DEAD_AFTER, Some(AUTOCLEAN)),
             now: now(),
             member: member(PEER, 1, "a:1"),
             events: Vec::new(),
@@ -51,7 +52,7 @@ impl Case {
         self.now += ROUND;
         self.member.heartbeat += u64::from(beats);
         self.events.clear();
-        self.peers.on_members(self.now, std::slice::from_ref(&self.member), &mut self.events);
+        self.peers.on_members(self.now, &[&self.member], &mut self.events);
         self.peers.on_tick(self.now, &mut self.events);
     }
 
@@ -191,10 +192,10 @@ fn a_newer_life_starts_over_and_an_older_one_is_ignored() {
 #[test]
 fn a_goodbye_holds_for_the_life_that_said_it() {
     let mut case = Case::live();
-    case.peers.on_bye(PEER, 0, &mut case.events);
+    case.peers.on_bye(case.now, PEER, 0, &mut case.events);
     assert_eq!(case.state(), Some(PeerState::Live));
     case.events.clear();
-    case.peers.on_bye(PEER, 1, &mut case.events);
+    case.peers.on_bye(case.now, PEER, 1, &mut case.events);
     case.check(PeerState::Left, &[PeerEvent::Left { peer: PEER }]);
     assert_eq!(case.rounds(50, false), []);
     assert_eq!(case.rounds(2, true), [], "late gossip does not bring it back");
@@ -210,12 +211,96 @@ fn a_new_id_at_a_dead_ones_address_replaces_it_for_good() {
     assert_eq!(case.state(), Some(PeerState::Down));
     let (dead, anew) = (case.member.clone(), member(NodeId::new(8), 1, "a:1"));
     case.events.clear();
-    case.peers.on_members(case.now, &[dead.clone(), anew.clone()], &mut case.events);
+    case.peers.on_members(case.now, &[&dead, &anew], &mut case.events);
     case.peers.on_tick(case.now, &mut case.events);
     assert!(case.events.contains(&PeerEvent::Replaced { peer: PEER }), "{:?}", case.events);
     case.events.clear();
-    case.peers.on_members(case.now, &[dead, anew], &mut case.events);
+    case.peers.on_members(case.now, &[&dead, &anew], &mut case.events);
     assert_eq!((case.state(), &case.events[..]), (None, &[][..]), "gossip remembers it for a while");
+}
+
+#[test]
+fn a_peer_that_is_gone_for_long_is_cleaned_away_and_welcome_when_it_returns() {
+    for says_goodbye in [true, false] {
+        let mut case = Case::live();
+        if says_goodbye {
+            case.peers.on_bye(case.now, PEER, 1, &mut case.events);
+        }
+        case.rounds(14, false);
+        let gone = if says_goodbye { PeerState::Left } else { PeerState::Down };
+        assert_eq!(case.state(), Some(gone));
+        let rounds = AUTOCLEAN.div_duration_f64(ROUND) as usize;
+        let events = case.rounds(rounds, false);
+        assert_eq!(
+            events,
+            [PeerEvent::Expired { peer: PEER }],
+            "once, and gossip's memory of it counts for nothing"
+        );
+        assert_eq!(case.state(), None);
+        case.round(true);
+        assert_eq!(case.state(), Some(PeerState::Joining), "after a long partition it is heard of again");
+    }
+}
+
+#[test]
+fn a_peer_that_returns_in_time_starts_its_time_anew() {
+    let mut case = Case::live();
+    case.peers.on_link_down(PEER, "reset".to_owned());
+    let half = AUTOCLEAN.div_duration_f64(ROUND) as usize / 2;
+    for _ in 0..4 {
+        case.rounds(half, false);
+        assert_eq!(case.state(), Some(PeerState::Down));
+        case.round(true);
+        assert_eq!(case.state(), Some(PeerState::Suspect));
+    }
+    // This process itself was stopped for longer: nobody was gone for that.
+    case.rounds(14, false);
+    case.now += 2 * AUTOCLEAN;
+    case.round(false);
+    assert_eq!(case.state(), Some(PeerState::Down));
+}
+
+#[test]
+fn a_forgotten_life_is_refused_whoever_speaks_of_it_and_a_later_one_is_not() {
+    let mut case = Case::live();
+    case.events.clear();
+    assert!(case.peers.forget((PEER, 1), &mut case.events));
+    assert_eq!(
+        (case.state(), &case.events[..]),
+        (None, &[PeerEvent::Forgotten { peer: PEER, floor: 1 }][..])
+    );
+    case.events.clear();
+    assert!(!case.peers.forget((PEER, 1), &mut case.events), "no news");
+    assert_eq!(case.rounds(20, true), [], "it is alive, and that does not help it");
+    assert!(!case.peers.on_hello(case.now, PEER, 1, "peer", &mut case.events));
+    assert_eq!((case.state(), &case.events[..]), (None, &[][..]));
+    assert!(case.peers.on_hello(case.now, PEER, 2, "peer", &mut case.events));
+    assert_eq!(case.state(), Some(PeerState::Joining));
+
+    // News of the old life's end comes late.
+    case.events.clear();
+    assert!(!case.peers.forget((PEER, 1), &mut case.events));
+    assert!(!case.peers.forget((NodeId::new(1), 9), &mut case.events), "this node is not its own peer");
+    let stranger = NodeId::new(99);
+    assert!(case.peers.forget((stranger, 4), &mut case.events), "nor does it have to be a peer");
+    assert_eq!(case.events, [PeerEvent::Forgotten { peer: stranger, floor: 4 }]);
+    assert_eq!(case.state(), Some(PeerState::Joining));
+}
+
+#[test]
+fn whoever_is_gone_makes_room_for_whoever_comes() {
+    let mut case = Case::new();
+    let crowd: Vec<Member> =
+        (100..100 + PEERS_MAX as u128 - 1).map(|id| member(NodeId::new(id), 1, &format!("x:{id}"))).collect();
+    case.peers.on_members(case.now, &crowd.iter().collect::<Vec<_>>(), &mut case.events);
+    assert_eq!(case.peers.iter().count(), PEERS_MAX);
+    let gone = NodeId::new(555);
+    case.peers.on_bye(case.now, gone, 1, &mut case.events);
+    case.events.clear();
+    let newcomer = member(NodeId::new(7_000), 1, "y:1");
+    case.peers.on_members(case.now, &[&newcomer], &mut case.events);
+    assert_eq!(case.events[0], PeerEvent::Expired { peer: gone });
+    assert!(case.peers.get(newcomer.id).is_some() && case.peers.get(gone).is_none());
 }
 
 #[test]
@@ -223,6 +308,6 @@ fn there_is_room_for_a_bounded_number_of_peers() {
     let mut case = Case::new();
     let crowd: Vec<Member> =
         (100..100 + 2 * PEERS_MAX as u128).map(|id| member(NodeId::new(id), 1, "x:1")).collect();
-    case.peers.on_members(case.now, &crowd, &mut case.events);
+    case.peers.on_members(case.now, &crowd.iter().collect::<Vec<_>>(), &mut case.events);
     assert_eq!(case.peers.iter().count(), PEERS_MAX);
 }

@@ -274,12 +274,19 @@ impl Routes {
         self.owners[node.index()] = None;
         self.by_id.remove(&owner);
         self.live.remove(node);
-        self.floors.insert(owner, floor);
-        if FLOORS_MAX < self.floors.len() {
-            let oldest = self.floors.iter().min_by_key(|&(_, &floor)| floor).map(|(&id, _)| id);
-            self.floors.remove(&oldest.unwrap_or(owner));
-        }
+        self.raise_floor(owner, floor);
         removed
+    }
+
+    /// As [`Routes::forget`], but only of the owner's lives up to `incarnation`, and also when nothing is known of it. A
+    /// later life stays untouched.
+    pub fn forget_lives(&mut self, owner: NodeId, incarnation: u64) {
+        let announced = self.owner(owner).map(|owner| owner.announced);
+        if owner == self.me() || announced.is_some_and(|announced| incarnation < announced) {
+            return;
+        }
+        self.forget(owner);
+        self.raise_floor(owner, incarnation);
     }
 
     /// Calls `f` with every remote route whose filter matches, masked owners' too; one node may come several times.
@@ -354,6 +361,15 @@ impl Routes {
     #[must_use]
     pub fn routes_of(&self, owner: NodeId) -> usize {
         self.owner(owner).map_or(0, |owner| owner.count as usize)
+    }
+
+    fn raise_floor(&mut self, owner: NodeId, incarnation: u64) {
+        let floor = self.floors.entry(owner).or_insert(incarnation);
+        *floor = incarnation.max(*floor);
+        if FLOORS_MAX < self.floors.len() {
+            let oldest = self.floors.iter().min_by_key(|&(_, &floor)| floor).map(|(&id, _)| id);
+            self.floors.remove(&oldest.unwrap_or(owner));
+        }
     }
 
     fn own(&self) -> &Owner {

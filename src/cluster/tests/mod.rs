@@ -1,5 +1,6 @@
 //! Several clusters in one process, over real sockets on loopback.
 
+mod lifecycle;
 mod links;
 mod node;
 mod peers;

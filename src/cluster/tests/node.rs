@@ -26,6 +26,9 @@ pub(super) struct Setup {
     pub(super) seeds: Vec<String>,
     pub(super) secret: &'static str,
     pub(super) name: &'static str,
+    /// In place of "node" and the number.
+    pub(super) label: Option<String>,
+    pub(super) autoclean: Option<Duration>,
     pub(super) link_buffer_bytes: usize,
     pub(super) route_log_max: usize,
     /// In place of gossip.
@@ -41,6 +44,8 @@ impl Default for Setup {
             seeds: Vec::new(),
             secret: "feathers",
             name: "test",
+            label: None,
+            autoclean: None,
             link_buffer_bytes: 16 * 1_024 * 1_024,
             route_log_max: 65_536,
             registry: None,
@@ -73,11 +78,13 @@ impl Node {
             suback_timeout: Duration::from_secs(20),
             link_buffer_bytes: setup.link_buffer_bytes,
             route_log_max: setup.route_log_max,
+            autoclean: setup.autoclean,
             join_grace: Duration::from_secs(60),
             ..Settings::default()
         };
         let id = id(number);
-        let identity = Identity { id, incarnation: setup.incarnation, name: format!("node{number}") };
+        let name = setup.label.clone().unwrap_or_else(|| format!("node{number}"));
+        let identity = Identity { id, incarnation: setup.incarnation, name };
         let (tasks, metrics) = (Tasks::new(), Arc::new(Metrics::new()));
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let inbound = Arc::new(Recorder::default());
@@ -211,8 +218,9 @@ async fn bind(
     }
 }
 
+/// Ids whose short forms differ, too.
 pub(super) fn id(number: u128) -> NodeId {
-    NodeId::new(number)
+    NodeId::new(number << 96 | number)
 }
 
 pub(super) fn route(filter: &str) -> RouteKey {

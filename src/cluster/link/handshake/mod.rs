@@ -19,6 +19,11 @@ pub(super) const VERSIONS: RangeInclusive<u8> = 1..=1;
 /// The longest node name on the wire; a longer one is cut.
 pub(super) const NAME_BYTES_MAX: usize = 128;
 
+/// The feature bit of whoever understands the control frame `Forgotten`.
+pub(super) const FEATURE_FORGOTTEN: u64 = 1;
+/// What this node is able to do beyond the first release of the protocol.
+pub(in crate::cluster) const FEATURES: u64 = FEATURE_FORGOTTEN;
+
 const MAGIC: [u8; 4] = *b"FLKM";
 const PREAMBLE_BYTES: usize = 16;
 const NOISE: &str = "Noise_NNpsk0_25519_ChaChaPoly_BLAKE2s";
@@ -44,7 +49,7 @@ pub(in crate::cluster) struct Hello {
     pub(in crate::cluster) node: NodeId,
     pub(in crate::cluster) incarnation: u64,
     pub(in crate::cluster) name: String,
-    /// Optional abilities, one bit each; none exist yet.
+    /// Optional abilities, one bit each; see [`FEATURES`].
     pub(in crate::cluster) features: u64,
 }
 
@@ -146,6 +151,31 @@ pub(super) async fn dial(
     opening: &[u8],
 ) -> Result<Opened, HandshakeError> {
     assert!(opening.len() <= OPENING_BYTES_MAX, "an opening of {} bytes", opening.len());
+    let (peer, noise) = meet(io, kind, own).await?;
+    let (mut sealer, opener) = transport(noise)?;
+    let mut proof = Vec::with_capacity(RECORD_OVERHEAD_BYTES + opening.len());
+    sealer.seal(opening, &mut proof);
+    io.write_all(&proof).await?;
+    Ok(Opened { kind, peer, opening: opening.to_vec(), sealer, opener })
+}
+
+/// Finds out who is at the other end and that it holds the secret, without proving the same to it: so it takes no notice.
+///
+/// # Errors
+/// Says what kept the two ends from each other. The caller sets the deadline.
+pub(super) async fn probe(
+    io: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    own: &Credentials,
+) -> Result<Hello, HandshakeError> {
+    meet(io, StreamKind::Control, own).await.map(|(peer, _)| peer)
+}
+
+/// The dialer's part until the other end has proven itself.
+async fn meet(
+    io: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    kind: StreamKind,
+    own: &Credentials,
+) -> Result<(Hello, HandshakeState), HandshakeError> {
     let sent = preamble(kind, own.cluster_hash);
     io.write_all(&sent).await?;
     let mut received = [0; PREAMBLE_BYTES];
@@ -160,14 +190,10 @@ pub(super) async fn dial(
         Err(HandshakeError::Io(error)) => return Err(closed_as(error, HandshakeError::ProofRefused)),
         other => other?,
     };
-    let (mut sealer, opener) = transport(noise)?;
     if peer.node == own.hello.node {
         return Err(HandshakeError::OwnNode);
     }
-    let mut proof = Vec::with_capacity(RECORD_OVERHEAD_BYTES + opening.len());
-    sealer.seal(opening, &mut proof);
-    io.write_all(&proof).await?;
-    Ok(Opened { kind, peer, opening: opening.to_vec(), sealer, opener })
+    Ok((peer, noise))
 }
 
 /// A peer that closed says something by where it did.

@@ -288,6 +288,34 @@ fn a_forgotten_owner_comes_back_only_by_itself() {
 }
 
 #[test]
+fn lives_are_forgotten_up_to_one_and_later_ones_stay() {
+    let mut routes = table();
+    routes.forget_lives(B, 2);
+    routes.forget_lives(A, 9);
+    assert_eq!(
+        (filters(&routes, B), routes.is_forgotten(B), routes.own_position()),
+        (vec!["a".to_owned(), "b".to_owned()], false, at(1, 0))
+    );
+    routes.forget_lives(B, 5);
+    assert!(routes.is_empty());
+    assert_eq!(
+        routes.on_snapshot(&snapshot(B, at(5, 1), &["a"])),
+        Applied::Forgotten,
+        "more than was known here"
+    );
+    routes.forget_lives(B, 4);
+    assert_eq!(
+        routes.on_snapshot(&snapshot(B, at(5, 1), &["a"])),
+        Applied::Forgotten,
+        "the higher floor counts"
+    );
+    assert_eq!(routes.on_snapshot(&snapshot(B, at(6, 1), &["a"])), Applied::Advanced(at(6, 1)));
+    // Of a node that is not known here at all.
+    routes.forget_lives(C, 7);
+    assert_eq!(routes.on_delta(&delta(C, at(7, 0), &[adv("a")])), Applied::Forgotten);
+}
+
+#[test]
 fn a_place_in_the_table_holds_nothing_of_its_former_owner() {
     let mut routes = table();
     routes.set_live(B, true);

@@ -102,7 +102,7 @@ async fn run(mesh: &Arc<Mesh>, mut stream: TcpStream, place: Place) {
         if mesh.refuses(opened.peer.node, opened.peer.incarnation) {
             mesh.count_rejected("mesh_forgotten");
             if opened.kind == StreamKind::Control {
-                let (read_half, write_half) = stream.split();
+                let (read_half, write_half) = stream.into_split();
                 let mut reader = Reader::new(read_half, opened.opener);
                 let mut writer = Writer::new(write_half, opened.sealer);
                 control::send_away(&opened.peer, &mut reader, &mut writer).await;

@@ -117,6 +117,7 @@ fn without_gossip_the_links_carry_on() {
         let topic = format!("round/{round}");
         subscriber.subscribe(&topic, 1);
         check_flow(&mut publisher, &mut subscriber, &topic, "by the links");
+        subscriber.unsubscribe(&topic);
         round += 1;
     }
     for node in &flock.nodes {

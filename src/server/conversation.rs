@@ -25,7 +25,8 @@ const SCRATCH_BYTES: usize = 64 << 10;
 const READS_MAX: usize = 8;
 /// The largest first packet: nobody is known yet, so nobody gets more.
 const CONNECT_BYTES_MAX: u32 = 64 << 10;
-/// How long a closed connection may take to read what was last written to it, and how much it may still send.
+/// How long a client may take to make room for what is said to it last, then again to read it; and how much it may
+/// still send.
 const LINGER: Duration = Duration::from_millis(500);
 const LINGER_BYTES_MAX: usize = 1 << 20;
 
@@ -97,8 +98,12 @@ impl Conversation {
     /// Talks until either side ends it.
     pub(super) async fn run(mut self) {
         let end = self.talk().await;
+        if end == End::Ours {
+            // When the time is up the rest is not written.
+            _ = tokio::time::timeout(LINGER, self.part()).await;
+        }
         let connection = Arc::clone(&self.connection);
-        drop(self); // The broker learns of the end at once, not after the lingering.
+        drop(self); // The broker learns of the end now, not after the lingering.
         if end == End::Ours {
             connection.finish();
             linger(&connection).await;
@@ -114,7 +119,7 @@ impl Conversation {
             }
             let duty = self.attached().map_or(Duty::Wait, |it| it.client.duty(it.generation));
             let wants = match duty {
-                Duty::Close => return End::Ours,
+                Duty::Close | Duty::Part { .. } => return End::Ours,
                 Duty::Wait => Wants { bytes: true, room: false },
                 Duty::AwaitRoom => Wants { bytes: true, room: true },
                 Duty::AwaitRoomOnly => Wants { bytes: false, room: true },
@@ -153,6 +158,16 @@ impl Conversation {
                     return End::Network;
                 }
                 Input::Woken => {}
+            }
+        }
+    }
+
+    /// Waits until the client's socket has taken what was said last to it.
+    async fn part(&mut self) {
+        let Some(it) = self.attached() else { return };
+        while let Duty::Part { room } = it.client.duty(it.generation) {
+            if self.connection.next(Wants { bytes: false, room }).await == Input::Writable {
+                self.shared.broker.on_writable(clock::now(), &it.client, it.generation);
             }
         }
     }

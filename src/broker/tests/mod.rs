@@ -10,6 +10,7 @@ mod churn;
 mod connecting;
 mod delayed;
 mod exclusive;
+mod goodbye;
 mod peer;
 mod publishing;
 mod replaying;

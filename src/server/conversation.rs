@@ -71,6 +71,8 @@ pub(super) struct Conversation {
     client_packet_size_max: u32,
     /// What was read and not handled: the beginning of a packet, or packets that have to wait.
     tail: Vec<u8>,
+    /// Whether that has packets which wait for nothing but a turn.
+    has_backlog: bool,
     /// The client's rates, when it has a session and they are limited.
     throttle: Option<Box<Throttle>>,
 }
@@ -91,6 +93,7 @@ impl Conversation {
             version: ProtocolVersion::V5,
             client_packet_size_max: u32::MAX,
             tail: Vec::new(),
+            has_backlog: false,
             throttle: None,
         }
     }
@@ -124,7 +127,23 @@ impl Conversation {
                 Duty::AwaitRoom => Wants { bytes: true, room: true },
                 Duty::AwaitRoomOnly => Wants { bytes: false, room: true },
             };
+            // What has come already is handled before more is read, and nothing is while the client must read.
+            let is_working = self.has_backlog && wants.bytes;
             let input = match self.held_until() {
+                None if is_working => {
+                    let wants = Wants { bytes: false, ..wants };
+                    tokio::select! {
+                        biased;
+                        input = self.connection.next(wants) => input,
+                        () = std::future::ready(()) => {
+                            if let Err(end) = self.in_burst(Self::on_backlog) {
+                                return end;
+                            }
+                            tokio::task::yield_now().await;
+                            continue;
+                        }
+                    }
+                }
                 None => self.connection.next(wants).await,
                 Some(until) => {
                     let wants = Wants { bytes: false, ..wants };
@@ -207,8 +226,7 @@ impl Conversation {
         let granted = granted.map_err(|reason| self.refuse_connect(reason))?;
         self.in_burst(|this, now, burst| {
             this.attach(now, &granted, burst)?;
-            let bytes = std::mem::take(&mut this.tail);
-            this.on_all_bytes(now, bytes, burst)
+            this.on_backlog(now, burst)
         })
     }
 
@@ -234,9 +252,14 @@ impl Conversation {
                 // It may have sent anything meanwhile: that time was not its silence.
                 this.connection.on_heard(this.shared.ms(now));
             }
-            let bytes = std::mem::take(&mut this.tail);
-            this.on_all_bytes(now, bytes, burst)
+            this.on_backlog(now, burst)
         })
+    }
+
+    /// Goes on with what was read before.
+    fn on_backlog(&mut self, now: Instant, burst: &mut Burst) -> Result<(), End> {
+        let bytes = std::mem::take(&mut self.tail);
+        self.on_all_bytes(now, bytes, burst)
     }
 
     /// Whether a PUBLISH is within the client's rate. If not, it waits.
@@ -255,7 +278,8 @@ impl Conversation {
 
     fn read_all(&mut self, now: Instant, scratch: &mut [u8], burst: &mut Burst) -> Result<(), End> {
         for _ in 0..READS_MAX {
-            if matches!(self.stage, Stage::Checking(..)) || self.held_until().is_some() {
+            let must_wait = matches!(self.stage, Stage::Checking(..)) || self.held_until().is_some();
+            if must_wait || burst.is_spent() {
                 return Ok(());
             }
             let room = self.throttle.as_mut().map_or(usize::MAX, |throttle| throttle.readable(now));
@@ -297,9 +321,11 @@ impl Conversation {
         Ok(())
     }
 
-    /// Handles complete packets, up to one that has to wait, and returns how many bytes they took.
+    /// Handles complete packets, up to one that has to wait or is too many for this burst, and returns how many
+    /// bytes they took.
     fn on_bytes(&mut self, now: Instant, bytes: &[u8], burst: &mut Burst) -> Result<usize, End> {
         let mut used = 0;
+        self.has_backlog = false;
         loop {
             let size_max = match self.attached() {
                 _ if matches!(self.stage, Stage::Checking(..)) => return Ok(used),
@@ -307,8 +333,9 @@ impl Conversation {
                 None => self.settings.packet_size_max.min(CONNECT_BYTES_MAX),
             };
             let header = match codec::peek(&bytes[used..], size_max) {
-                Ok(Some(header)) if used + header.total_len <= bytes.len() => header,
-                Ok(_) => {
+                Ok(Some(header)) if used + header.total_len <= bytes.len() && !burst.is_spent() => header,
+                Ok(header) => {
+                    self.has_backlog = header.is_some_and(|header| used + header.total_len <= bytes.len());
                     // Whole packets count, not bytes: a client that trickles is as good as silent, and one that
                     // has not sent its CONNECT is not heard at all.
                     if used > 0 && self.attached().is_some() {
@@ -318,6 +345,7 @@ impl Conversation {
                 }
                 Err(error) => return Err(self.on_malformed(&bytes[used..], &error)),
             };
+            burst.on_taken(header.total_len);
             let frame = &bytes[used..used + header.total_len];
             match codec::decode(self.version, frame) {
                 Ok(Packet::Publish(_)) if !self.may_publish(now) => return Ok(used),

@@ -75,6 +75,8 @@ pub(super) struct Conversation {
     has_backlog: bool,
     /// The client's rates, when it has a session and they are limited.
     throttle: Option<Box<Throttle>>,
+    /// How many bytes are still read of a client that has closed while it was held back.
+    last_bytes: Option<usize>,
 }
 
 impl Conversation {
@@ -95,6 +97,7 @@ impl Conversation {
             tail: Vec::new(),
             has_backlog: false,
             throttle: None,
+            last_bytes: None,
         }
     }
 
@@ -149,8 +152,12 @@ impl Conversation {
                     let wants = Wants { bytes: false, ..wants };
                     tokio::select! {
                         input = self.connection.next(wants) => input,
+                        () = self.connection.hung_up() => {
+                            self.on_hung_up();
+                            continue;
+                        }
                         () = tokio::time::sleep_until(until.into()) => {
-                            if let Err(end) = self.release() {
+                            if let Err(end) = self.in_burst(Self::release) {
                                 return end;
                             }
                             continue;
@@ -245,15 +252,26 @@ impl Conversation {
     }
 
     /// Goes on with a client that was held back.
-    fn release(&mut self) -> Result<(), End> {
-        self.in_burst(|this, now, burst| {
-            if let Some(throttle) = &mut this.throttle {
-                this.shared.metrics.throttled_seconds.inc_by(throttle.release(now).as_secs_f64());
-                // It may have sent anything meanwhile: that time was not its silence.
-                this.connection.on_heard(this.shared.ms(now));
-            }
-            this.on_backlog(now, burst)
-        })
+    fn release(&mut self, now: Instant, burst: &mut Burst) -> Result<(), End> {
+        self.end_hold(now);
+        self.on_backlog(now, burst)
+    }
+
+    fn end_hold(&mut self, now: Instant) {
+        if let Some(throttle) = &mut self.throttle {
+            self.shared.metrics.throttled_seconds.inc_by(throttle.release(now).as_secs_f64());
+            // It may have sent anything meanwhile: that time was not its silence.
+            self.connection.on_heard(self.shared.ms(now));
+        }
+    }
+
+    /// The client has closed while it was held back. Its Will and its place must not wait until all that it has
+    /// sent is within its rate: what was read counts, and one more read, and that at once.
+    fn on_hung_up(&mut self) {
+        self.end_hold(clock::now());
+        self.throttle = None;
+        self.last_bytes = Some(SCRATCH_BYTES);
+        self.has_backlog = true;
     }
 
     /// Goes on with what was read before.
@@ -282,12 +300,15 @@ impl Conversation {
             if must_wait || burst.is_spent() {
                 return Ok(());
             }
+            if self.last_bytes == Some(0) {
+                return Err(End::Network);
+            }
             let room = self.throttle.as_mut().map_or(usize::MAX, |throttle| throttle.readable(now));
             if room == 0 {
                 self.hold(now, Limit::Bytes);
                 return Ok(());
             }
-            let room = room.min(scratch.len());
+            let room = room.min(self.last_bytes.unwrap_or(usize::MAX)).min(scratch.len());
             let read = match self.connection.try_read(&mut scratch[..room]) {
                 Ok(0) => return Err(End::Network),
                 Ok(read) => read,
@@ -297,6 +318,9 @@ impl Conversation {
             };
             if let Some(throttle) = &mut self.throttle {
                 throttle.on_read(now, read);
+            }
+            if let Some(left) = &mut self.last_bytes {
+                *left -= read;
             }
             if self.tail.is_empty() {
                 let used = self.on_bytes(now, &scratch[..read], burst)?;

@@ -1,6 +1,7 @@
 //! Conversations over streams in memory, on one thread: what one client sends, and what others get meanwhile.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -25,17 +26,29 @@ struct Stream(Arc<Mutex<Ends>>);
 struct Ends {
     to_node: Vec<u8>,
     from_node: Vec<u8>,
+    is_closed: bool,
     reader: Option<Waker>,
 }
 
 impl Socket for Stream {
     fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut ends = self.0.lock();
-        if ends.to_node.is_empty() {
+        if ends.to_node.is_empty() && !ends.is_closed {
             ends.reader = Some(context.waker().clone());
             return Poll::Pending;
         }
         Poll::Ready(Ok(()))
+    }
+
+    fn hung_up(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(std::future::poll_fn(|context| {
+            let mut ends = self.0.lock();
+            if ends.is_closed {
+                return Poll::Ready(());
+            }
+            ends.reader = Some(context.waker().clone());
+            Poll::Pending
+        }))
     }
 
     fn poll_write_ready(&self, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -44,7 +57,7 @@ impl Socket for Stream {
 
     fn try_read(&self, into: &mut [u8]) -> io::Result<usize> {
         let mut ends = self.0.lock();
-        if ends.to_node.is_empty() {
+        if ends.to_node.is_empty() && !ends.is_closed {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let len = into.len().min(ends.to_node.len());
@@ -65,6 +78,14 @@ impl Stream {
     fn send(&self, bytes: &[u8]) {
         let mut ends = self.0.lock();
         ends.to_node.extend_from_slice(bytes);
+        if let Some(reader) = ends.reader.take() {
+            reader.wake();
+        }
+    }
+
+    fn close(&self) {
+        let mut ends = self.0.lock();
+        ends.is_closed = true;
         if let Some(reader) = ends.reader.take() {
             reader.wake();
         }
@@ -166,4 +187,41 @@ async fn packets_that_are_much_work_do_not_keep_others_waiting() {
     until(|| node.received() == MESSAGES).await;
     publisher.send(&PINGREQ);
     until(|| publisher.has_got(&PINGRESP)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_closes_while_it_is_held_back_is_gone_at_once() {
+    let node = Node::new(Settings { message_rate_max: 1, ..Settings::default() });
+    let client = node.client(b'c').await;
+    let packet = publish("t");
+    // More than is read of it in the end.
+    let sent = packet.len() * 20_000;
+    let began = crate::net::clock::now();
+    client.send(&packet.repeat(sent / packet.len()));
+    until(|| node.received() == 1).await;
+    assert_eq!(node.metrics.connections.get(), 1);
+    client.close();
+    until(|| node.metrics.connections.get() == 0).await;
+    assert!(
+        crate::net::clock::now() < began + Duration::from_secs(1),
+        "no second message was within the rate"
+    );
+    let read = sent - client.0.lock().to_node.len();
+    assert!((64 << 10..=68 << 10).contains(&read), "{read} bytes were read");
+    assert_eq!(node.received(), (read / packet.len()) as u64);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_held_client_says_before_it_closes_counts() {
+    let node = Node::new(Settings { message_rate_max: 1, ..Settings::default() });
+    let (reader, client) = (node.client(b'r').await, node.client(b'c').await);
+    let mut subscribe = vec![0, 1];
+    push_text(&mut subscribe, "t");
+    reader.send(&packet(0x82, &[&subscribe[..], &[0]].concat()));
+    until(|| reader.has_got(&[0x90, 3, 0, 1, 0])).await;
+    client.send(&publish("t").repeat(400));
+    client.close();
+    until(|| node.metrics.connections.get() == 1).await;
+    assert_eq!(node.received(), 400);
+    assert!(reader.has_got(&publish("t").repeat(400)));
 }

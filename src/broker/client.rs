@@ -65,6 +65,14 @@ pub(super) struct State {
     pub(super) replay_turn: Turn,
     /// The session has ended: its subscriptions are being removed and nothing may be added.
     pub(super) ended: bool,
+    /// The last words of a connection that was taken away while somebody was writing to it.
+    parting: Option<Box<Parting>>,
+}
+
+/// What the writer of a connection that is gone has to write at the end.
+struct Parting {
+    generation: Generation,
+    bytes: Vec<u8>,
 }
 
 /// What became of an offer.
@@ -115,6 +123,12 @@ pub enum Duty {
     /// The same, and read nothing until then: the client sends without reading, so each of its packets would add
     /// an answer to those that wait already.
     AwaitRoomOnly,
+    /// The connection is to be closed, but what was said last is not written yet. Wait for a wake-up and, with
+    /// `room`, for room in the socket as well, for as long as that client is worth; then close.
+    Part {
+        /// Whether the socket was full: then call [`Broker::on_writable`](super::Broker::on_writable).
+        room: bool,
+    },
     /// Close the connection: everything is written, or nothing can be.
     Close,
 }
@@ -133,6 +147,7 @@ impl Client {
             replays: VecDeque::new(),
             replay_turn: Turn::default(),
             ended: false,
+            parting: None,
             session,
         };
         let id = state.session.client_id().clone();
@@ -269,7 +284,10 @@ impl Client {
             let (written, outcome) = write_all(&*wire, &bytes);
             let mut state = self.state.lock();
             if state.generation != generation {
-                return; // Another connection has taken over; these bytes were the old one's.
+                drop(state);
+                // Another connection has taken over; these bytes were the old one's.
+                self.write_parting(&*wire, generation, outcome.is_ok());
+                return;
             }
             let must_wake = match outcome {
                 Ok(()) => {
@@ -303,6 +321,21 @@ impl Client {
         }
     }
 
+    /// Writes the last words of a connection that was taken away during a write; what is left of that write itself
+    /// cannot be followed by anything.
+    fn write_parting(&self, wire: &dyn Wire, generation: Generation, was_all_written: bool) {
+        let bytes = match &mut self.state.lock().parting {
+            Some(parting) if parting.generation == generation => std::mem::take(&mut parting.bytes),
+            _ => return,
+        };
+        if was_all_written {
+            _ = write_all(wire, &bytes);
+        }
+        // Only now may its owner close it.
+        self.state.lock().parting.take_if(|parting| parting.generation == generation);
+        wire.wake();
+    }
+
     /// The socket has room again.
     pub(super) fn on_writable(&self, generation: Generation, now: Instant, metrics: &Metrics) {
         {
@@ -323,12 +356,15 @@ impl Client {
     #[must_use]
     pub fn duty(&self, generation: Generation) -> Duty {
         let state = self.state.lock();
+        if state.parting.as_ref().is_some_and(|parting| parting.generation == generation) {
+            return Duty::Part { room: false };
+        }
         if state.generation != generation || state.wire.is_none() {
             return Duty::Close;
         }
         match (state.closing, state.output, state.outbox.is_empty()) {
-            (true, Output::Idle, true) => Duty::Close,
-            (true, Output::Blocked, _) => Duty::Close,
+            (true, Output::Idle | Output::Blocked, true) => Duty::Close,
+            (true, output, _) => Duty::Part { room: output == Output::Blocked },
             // Deliveries stop at the limit; answers alone go beyond it.
             (false, Output::Blocked, _) if 2 * state.session.outbox_bytes_max() <= state.outbox.len() => {
                 Duty::AwaitRoomOnly
@@ -376,7 +412,8 @@ impl State {
     }
 
     /// Takes the connection away: what is left to do for the session, or `None` when there was none. A last
-    /// DISCONNECT with `reason` is written if the socket takes it at once.
+    /// DISCONNECT with `reason` is written if the socket takes it at once, by whoever is writing just now if
+    /// somebody is.
     pub(super) fn detach(
         &mut self,
         now: Instant,
@@ -388,11 +425,13 @@ impl State {
             self.session.say_goodbye(reason, &mut self.outbox);
         }
         let farewell = self.session.on_closed(now, closing);
-        if self.output == Output::Idle && !self.outbox.is_empty() {
+        let bytes = self.outbox.take();
+        if self.output != Output::Writing {
             // Nobody reads the result: the connection ends either way.
-            _ = write_all(&*wire, &self.outbox.take());
+            _ = write_all(&*wire, &bytes);
+        } else if reason.is_some() {
+            self.parting = Some(Box::new(Parting { generation: self.generation, bytes }));
         }
-        self.outbox.clear();
         self.exchange = None;
         self.generation = Generation(self.generation.0 + 1);
         wire.wake();

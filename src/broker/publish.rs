@@ -13,14 +13,39 @@ use crate::metrics::DropReason;
 use crate::session::{Copies, Delivery};
 use crate::topic::TopicRef;
 
-/// Whom a run of messages has touched; each is flushed once at its end.
+/// The work of one burst. One client's packets are at most so much ahead of those of others, and a subscriber's
+/// copies are written together as far as this goes.
+const WORK_MAX: usize = 32 << 10;
+/// Bytes of a packet that count as one unit of work.
+const BYTES_PER_WORK: usize = 64;
+
+/// Whom a run of messages has touched; each is flushed once at its end. It has to end when so much work is done
+/// that others should get their turn.
 #[derive(Default)]
 pub struct Burst {
     clients: Vec<Arc<Client>>,
     links: cluster::Touched,
+    /// What was done, in units of about a tenth of a microsecond.
+    work: usize,
 }
 
 impl Burst {
+    /// A packet of so many bytes was taken.
+    pub fn on_taken(&mut self, bytes: usize) {
+        self.spend(1 + bytes / BYTES_PER_WORK);
+    }
+
+    /// Whether it is time to flush, and to let others work.
+    #[must_use]
+    pub fn is_spent(&self) -> bool {
+        self.work >= WORK_MAX
+    }
+
+    /// So many copies were made, or subscriptions looked at.
+    pub(super) fn spend(&mut self, work: usize) {
+        self.work = self.work.saturating_add(work);
+    }
+
     /// Sees to it that the client is flushed with the others.
     pub(super) fn touch(&mut self, client: &Arc<Client>) {
         self.clients.push(Arc::clone(client));
@@ -94,7 +119,9 @@ impl Broker {
         }
         let here = self.publish_here(now, publication, burst);
         let Some(cluster) = &self.cluster else { return here };
-        here + cluster.forward(publication, &mut burst.links)
+        let forwarded = cluster.forward(publication, &mut burst.links);
+        burst.spend(forwarded);
+        here + forwarded
     }
 
     /// Publishes a message to the clients of this node only: it comes from a peer.
@@ -105,6 +132,7 @@ impl Broker {
         burst: &mut Burst,
     ) -> usize {
         let targets = self.subscriptions.targets(publication);
+        burst.spend(targets.looked_at);
         let mut copies = Copies::new(*publication, now, targets.len());
         for target in &targets.plain {
             let delivery = Delivery {

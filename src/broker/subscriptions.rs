@@ -62,6 +62,8 @@ pub(super) struct Targets {
     pub(super) plain: SmallVec<[Target; 4]>,
     /// One member of every matching shared subscription. Each is a copy of its own [MQTT5-4.8.2].
     pub(super) shared: SmallVec<[SharedTarget; 1]>,
+    /// How many matching subscriptions were looked at to find them.
+    pub(super) looked_at: usize,
 }
 
 /// A client that gets a copy, with what all its matching subscriptions say together.
@@ -127,25 +129,24 @@ impl Subscriptions {
     /// Everybody who gets the message. What the publisher has asked for with No Local
     /// counts for nothing here [MQTT5-3.8.3-3].
     pub(super) fn targets(&self, publication: &Publication<'_>) -> Targets {
-        let mut targets = Targets::default();
-        let mut sources = 0;
+        let mut plain = Overlap::new(self.overlapping);
+        let mut shared = SmallVec::new();
+        let mut looked_at = 0;
         self.index.read().for_each_match(publication.topic, |leaf| {
-            sources += 1 + usize::from(leaf.exclusive.is_some());
+            plain.begin(leaf);
             leaf.for_each(|subscriber| {
+                looked_at += 1;
                 let is_own = subscriber.options.no_local
                     && publication.publisher == Some(subscriber.client.id().as_str());
                 if !is_own {
-                    targets.plain.push(Target::new(subscriber));
+                    plain.add(subscriber);
                 }
             });
             if let Some(groups) = &leaf.groups {
-                groups.choose(self.chooser, publication, |target| targets.shared.push(target));
+                groups.choose(self.chooser, publication, |target| shared.push(target));
             }
         });
-        if sources > 1 && self.overlapping == Overlapping::Once {
-            merge(&mut targets.plain);
-        }
-        targets
+        Targets { plain: plain.finish(), looked_at: looked_at + shared.len(), shared }
     }
 
     /// The member of one shared subscription that gets the message; `None` when there are no members.
@@ -220,19 +221,58 @@ impl Subscriptions {
     }
 }
 
-/// Makes one target of several of the same client: the highest QoS and all identifiers.
-fn merge(targets: &mut SmallVec<[Target; 4]>) {
-    targets.sort_by_key(|target| key(&target.client));
-    targets.dedup_by(|later, kept| {
-        let same = Arc::ptr_eq(&later.client, &kept.client);
-        if same {
-            kept.options.qos = kept.options.qos.max(later.options.qos);
-            // One subscription that wants the flag as published is enough.
-            kept.options.retain_as_published |= later.options.retain_as_published;
-            kept.ids.append(&mut later.ids);
+/// The targets of one message while they are collected from one filter after the other.
+///
+/// Clients that subscribe to the same filters mostly stand in the same order there. So the target after the last
+/// one that was found again is the first to be compared, and only when that fails is everything sorted at the end.
+struct Overlap {
+    targets: SmallVec<[Target; 4]>,
+    overlapping: Overlapping,
+    /// Whether the present filter may have a client that is among the targets already.
+    may_repeat: bool,
+    /// Whether a client may be there twice.
+    is_mixed: bool,
+    /// The target to compare with next.
+    next: usize,
+}
+
+impl Overlap {
+    fn new(overlapping: Overlapping) -> Self {
+        Self { targets: SmallVec::new(), overlapping, may_repeat: false, is_mixed: false, next: 0 }
+    }
+
+    fn begin(&mut self, leaf: &Leaf) {
+        let is_first = self.targets.is_empty() && leaf.exclusive.is_none();
+        self.may_repeat = !is_first && self.overlapping == Overlapping::Once;
+        self.next = 0;
+    }
+
+    fn add(&mut self, subscriber: &Subscriber) {
+        if self.may_repeat {
+            let known = self.targets.get_mut(self.next);
+            if let Some(known) = known.filter(|known| Arc::ptr_eq(&known.client, &subscriber.client)) {
+                known.merge(subscriber.options, subscriber.id);
+                self.next += 1;
+                return;
+            }
+            self.is_mixed = true;
         }
-        same
-    });
+        self.targets.push(Target::new(subscriber));
+    }
+
+    fn finish(mut self) -> SmallVec<[Target; 4]> {
+        if self.is_mixed {
+            self.targets.sort_by_key(|target| key(&target.client));
+            self.targets.dedup_by(|later, kept| {
+                let same = Arc::ptr_eq(&later.client, &kept.client);
+                if same {
+                    kept.merge(later.options, later.ids.drain(..));
+                }
+                same
+            });
+        }
+        self.targets
+    }
 }
 
 impl Targets {
@@ -246,6 +286,14 @@ impl Target {
     pub(super) fn new(subscriber: &Subscriber) -> Self {
         let client = Arc::clone(&subscriber.client);
         Self { client, options: subscriber.options, ids: subscriber.id.into_iter().collect() }
+    }
+
+    /// Another matching subscription of the same client: the highest QoS and all identifiers.
+    fn merge(&mut self, options: SubscribeOptions, ids: impl IntoIterator<Item = u32>) {
+        self.options.qos = self.options.qos.max(options.qos);
+        // One subscription that wants the flag as published is enough.
+        self.options.retain_as_published |= options.retain_as_published;
+        self.ids.extend(ids);
     }
 }
 

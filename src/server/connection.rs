@@ -95,6 +95,11 @@ impl Connection {
         .await;
     }
 
+    /// Waits until the peer has closed or the connection is broken, whatever is still to be read.
+    pub(super) async fn hung_up(&self) {
+        self.socket.hung_up().await;
+    }
+
     /// Reads without waiting.
     pub(super) fn try_read(&self, into: &mut [u8]) -> io::Result<usize> {
         let read = self.socket.try_read(into)?;

@@ -25,7 +25,8 @@ const SCRATCH_BYTES: usize = 64 << 10;
 const READS_MAX: usize = 8;
 /// The largest first packet: nobody is known yet, so nobody gets more.
 const CONNECT_BYTES_MAX: u32 = 64 << 10;
-/// How long a closed connection may take to read what was last written to it, and how much it may still send.
+/// How long a client may take to make room for what is said to it last, then again to read it; and how much it may
+/// still send.
 const LINGER: Duration = Duration::from_millis(500);
 const LINGER_BYTES_MAX: usize = 1 << 20;
 
@@ -70,8 +71,12 @@ pub(super) struct Conversation {
     client_packet_size_max: u32,
     /// What was read and not handled: the beginning of a packet, or packets that have to wait.
     tail: Vec<u8>,
+    /// Whether that has packets which wait for nothing but a turn.
+    has_backlog: bool,
     /// The client's rates, when it has a session and they are limited.
     throttle: Option<Box<Throttle>>,
+    /// How many bytes are still read of a client that has closed while it was held back.
+    last_bytes: Option<usize>,
 }
 
 impl Conversation {
@@ -90,15 +95,21 @@ impl Conversation {
             version: ProtocolVersion::V5,
             client_packet_size_max: u32::MAX,
             tail: Vec::new(),
+            has_backlog: false,
             throttle: None,
+            last_bytes: None,
         }
     }
 
     /// Talks until either side ends it.
     pub(super) async fn run(mut self) {
         let end = self.talk().await;
+        if end == End::Ours {
+            // When the time is up the rest is not written.
+            _ = tokio::time::timeout(LINGER, self.part()).await;
+        }
         let connection = Arc::clone(&self.connection);
-        drop(self); // The broker learns of the end at once, not after the lingering.
+        drop(self); // The broker learns of the end now, not after the lingering.
         if end == End::Ours {
             connection.finish();
             linger(&connection).await;
@@ -114,19 +125,39 @@ impl Conversation {
             }
             let duty = self.attached().map_or(Duty::Wait, |it| it.client.duty(it.generation));
             let wants = match duty {
-                Duty::Close => return End::Ours,
+                Duty::Close | Duty::Part { .. } => return End::Ours,
                 Duty::Wait => Wants { bytes: true, room: false },
                 Duty::AwaitRoom => Wants { bytes: true, room: true },
                 Duty::AwaitRoomOnly => Wants { bytes: false, room: true },
             };
+            // What has come already is handled before more is read, and nothing is while the client must read.
+            let is_working = self.has_backlog && wants.bytes;
             let input = match self.held_until() {
+                None if is_working => {
+                    let wants = Wants { bytes: false, ..wants };
+                    tokio::select! {
+                        biased;
+                        input = self.connection.next(wants) => input,
+                        () = std::future::ready(()) => {
+                            if let Err(end) = self.in_burst(Self::on_backlog) {
+                                return end;
+                            }
+                            tokio::task::yield_now().await;
+                            continue;
+                        }
+                    }
+                }
                 None => self.connection.next(wants).await,
                 Some(until) => {
                     let wants = Wants { bytes: false, ..wants };
                     tokio::select! {
                         input = self.connection.next(wants) => input,
+                        () = self.connection.hung_up() => {
+                            self.on_hung_up();
+                            continue;
+                        }
                         () = tokio::time::sleep_until(until.into()) => {
-                            if let Err(end) = self.release() {
+                            if let Err(end) = self.in_burst(Self::release) {
                                 return end;
                             }
                             continue;
@@ -153,6 +184,16 @@ impl Conversation {
                     return End::Network;
                 }
                 Input::Woken => {}
+            }
+        }
+    }
+
+    /// Waits until the client's socket has taken what was said last to it.
+    async fn part(&mut self) {
+        let Some(it) = self.attached() else { return };
+        while let Duty::Part { room } = it.client.duty(it.generation) {
+            if self.connection.next(Wants { bytes: false, room }).await == Input::Writable {
+                self.shared.broker.on_writable(clock::now(), &it.client, it.generation);
             }
         }
     }
@@ -192,8 +233,7 @@ impl Conversation {
         let granted = granted.map_err(|reason| self.refuse_connect(reason))?;
         self.in_burst(|this, now, burst| {
             this.attach(now, &granted, burst)?;
-            let bytes = std::mem::take(&mut this.tail);
-            this.on_all_bytes(now, bytes, burst)
+            this.on_backlog(now, burst)
         })
     }
 
@@ -212,16 +252,32 @@ impl Conversation {
     }
 
     /// Goes on with a client that was held back.
-    fn release(&mut self) -> Result<(), End> {
-        self.in_burst(|this, now, burst| {
-            if let Some(throttle) = &mut this.throttle {
-                this.shared.metrics.throttled_seconds.inc_by(throttle.release(now).as_secs_f64());
-                // It may have sent anything meanwhile: that time was not its silence.
-                this.connection.on_heard(this.shared.ms(now));
-            }
-            let bytes = std::mem::take(&mut this.tail);
-            this.on_all_bytes(now, bytes, burst)
-        })
+    fn release(&mut self, now: Instant, burst: &mut Burst) -> Result<(), End> {
+        self.end_hold(now);
+        self.on_backlog(now, burst)
+    }
+
+    fn end_hold(&mut self, now: Instant) {
+        if let Some(throttle) = &mut self.throttle {
+            self.shared.metrics.throttled_seconds.inc_by(throttle.release(now).as_secs_f64());
+            // It may have sent anything meanwhile: that time was not its silence.
+            self.connection.on_heard(self.shared.ms(now));
+        }
+    }
+
+    /// The client has closed while it was held back. Its Will and its place must not wait until all that it has
+    /// sent is within its rate: what was read counts, and one more read, and that at once.
+    fn on_hung_up(&mut self) {
+        self.end_hold(clock::now());
+        self.throttle = None;
+        self.last_bytes = Some(SCRATCH_BYTES);
+        self.has_backlog = true;
+    }
+
+    /// Goes on with what was read before.
+    fn on_backlog(&mut self, now: Instant, burst: &mut Burst) -> Result<(), End> {
+        let bytes = std::mem::take(&mut self.tail);
+        self.on_all_bytes(now, bytes, burst)
     }
 
     /// Whether a PUBLISH is within the client's rate. If not, it waits.
@@ -240,15 +296,19 @@ impl Conversation {
 
     fn read_all(&mut self, now: Instant, scratch: &mut [u8], burst: &mut Burst) -> Result<(), End> {
         for _ in 0..READS_MAX {
-            if matches!(self.stage, Stage::Checking(..)) || self.held_until().is_some() {
+            let must_wait = matches!(self.stage, Stage::Checking(..)) || self.held_until().is_some();
+            if must_wait || burst.is_spent() {
                 return Ok(());
+            }
+            if self.last_bytes == Some(0) {
+                return Err(End::Network);
             }
             let room = self.throttle.as_mut().map_or(usize::MAX, |throttle| throttle.readable(now));
             if room == 0 {
                 self.hold(now, Limit::Bytes);
                 return Ok(());
             }
-            let room = room.min(scratch.len());
+            let room = room.min(self.last_bytes.unwrap_or(usize::MAX)).min(scratch.len());
             let read = match self.connection.try_read(&mut scratch[..room]) {
                 Ok(0) => return Err(End::Network),
                 Ok(read) => read,
@@ -258,6 +318,9 @@ impl Conversation {
             };
             if let Some(throttle) = &mut self.throttle {
                 throttle.on_read(now, read);
+            }
+            if let Some(left) = &mut self.last_bytes {
+                *left -= read;
             }
             if self.tail.is_empty() {
                 let used = self.on_bytes(now, &scratch[..read], burst)?;
@@ -282,9 +345,11 @@ impl Conversation {
         Ok(())
     }
 
-    /// Handles complete packets, up to one that has to wait, and returns how many bytes they took.
+    /// Handles complete packets, up to one that has to wait or is too many for this burst, and returns how many
+    /// bytes they took.
     fn on_bytes(&mut self, now: Instant, bytes: &[u8], burst: &mut Burst) -> Result<usize, End> {
         let mut used = 0;
+        self.has_backlog = false;
         loop {
             let size_max = match self.attached() {
                 _ if matches!(self.stage, Stage::Checking(..)) => return Ok(used),
@@ -292,8 +357,9 @@ impl Conversation {
                 None => self.settings.packet_size_max.min(CONNECT_BYTES_MAX),
             };
             let header = match codec::peek(&bytes[used..], size_max) {
-                Ok(Some(header)) if used + header.total_len <= bytes.len() => header,
-                Ok(_) => {
+                Ok(Some(header)) if used + header.total_len <= bytes.len() && !burst.is_spent() => header,
+                Ok(header) => {
+                    self.has_backlog = header.is_some_and(|header| used + header.total_len <= bytes.len());
                     // Whole packets count, not bytes: a client that trickles is as good as silent, and one that
                     // has not sent its CONNECT is not heard at all.
                     if used > 0 && self.attached().is_some() {
@@ -303,6 +369,7 @@ impl Conversation {
                 }
                 Err(error) => return Err(self.on_malformed(&bytes[used..], &error)),
             };
+            burst.on_taken(header.total_len);
             let frame = &bytes[used..used + header.total_len];
             match codec::decode(self.version, frame) {
                 Ok(Packet::Publish(_)) if !self.may_publish(now) => return Ok(used),

@@ -10,6 +10,8 @@ mod handshakes;
 mod password_checks;
 mod settings;
 mod socket;
+#[cfg(test)]
+mod tests;
 mod throttle;
 mod wheel;
 

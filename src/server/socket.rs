@@ -3,9 +3,11 @@
 
 use std::io;
 use std::net::Shutdown;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use socket2::SockRef;
+use tokio::io::Interest;
 
 use crate::net::TcpStream;
 
@@ -13,6 +15,10 @@ use crate::net::TcpStream;
 pub trait Socket: Send + Sync + 'static {
     /// Ready when bytes, the end or an error can be read.
     fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Waits until the peer has closed its side or the connection is broken, whatever is still to be read. Used only
+    /// while nothing is read.
+    fn hung_up(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 
     /// Ready when bytes can be written, or an error shows.
     fn poll_write_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
@@ -33,9 +39,23 @@ pub trait Socket: Send + Sync + 'static {
     fn finish(&self);
 }
 
+/// The end of the stream but not its bytes: urgent bytes, which nobody has asked the system for, stand for it.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const END: Interest = Interest::PRIORITY.add(Interest::ERROR);
+/// Elsewhere only errors can be told from bytes.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const END: Interest = Interest::ERROR;
+
 impl Socket for TcpStream {
     fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Self::poll_read_ready(self, context)
+    }
+
+    fn hung_up(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async {
+            // A failed wait shows at the next read.
+            _ = self.ready(END).await;
+        })
     }
 
     fn poll_write_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {

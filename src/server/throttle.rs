@@ -1,7 +1,8 @@
 //! The most that one client may send per second, and how long it is held back when it sends more.
 //!
 //! Nothing is refused and nothing is lost: what is over the rate stays in the socket, and the client's TCP stops
-//! it. Time that this node holds a client back is not the client's silence.
+//! it. Time that this node holds a client back is not the client's silence. Only a client that closes while it is
+//! held back is not waited for: see `Conversation::on_hung_up`.
 
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
@@ -12,6 +13,9 @@ use crate::session::Settings;
 /// A client that is held back goes on with this part of a second's worth, rather than with one packet or byte at
 /// a time.
 const PORTIONS: u64 = 10;
+/// Bytes read at once of a client whose messages are limited: what is read and has to wait takes this node's memory
+/// instead of the client's.
+const READ_BYTES_MAX: usize = 4 << 10;
 
 /// Which rate a client has reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +63,8 @@ impl Throttle {
     /// How many bytes may be read now.
     pub(super) fn readable(&mut self, now: Instant) -> usize {
         let tokens = self.bytes.as_mut().map_or(u64::MAX, |bucket| bucket.available(now));
-        usize::try_from(tokens).unwrap_or(usize::MAX)
+        let at_once = if self.messages.is_some() { READ_BYTES_MAX } else { usize::MAX };
+        usize::try_from(tokens).unwrap_or(usize::MAX).min(at_once)
     }
 
     /// So many bytes were read, no more than could be.
@@ -115,7 +120,7 @@ mod tests {
     fn one_limit_leaves_the_other_open() {
         let now = clock::now();
         let mut messages = throttle(now, 2, 0);
-        assert_eq!(messages.readable(now), usize::MAX);
+        assert_eq!(messages.readable(now), READ_BYTES_MAX);
         messages.on_read(now, 1 << 20);
         assert_eq!([(); 3].map(|()| messages.take_message(now)), [true, true, false]);
         let mut bytes = throttle(now, 0, 100);

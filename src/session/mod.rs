@@ -118,7 +118,7 @@ struct Connected {
     problem_information: bool,
     /// Set when the client's CONNECT named a method.
     authentication: Option<Authentication>,
-    /// Whether a DISCONNECT came, after which nothing more is processed.
+    /// Whether a DISCONNECT came, after which nothing more is processed, or was sent, after which nothing more is.
     said_goodbye: bool,
 }
 
@@ -407,7 +407,7 @@ impl Session {
         delivery: &Delivery<'_>,
         out: &mut Outbox,
     ) {
-        let window = self.connected.as_ref().map(|connected| &connected.window);
+        let window = open(&self.connected).map(|connected| &connected.window);
         self.outbound.deliver(now, copies, delivery, window, &self.settings, out);
     }
 
@@ -421,7 +421,7 @@ impl Session {
         subscription_ids: &[u32],
         out: &mut Outbox,
     ) -> bool {
-        let Some(connected) = &self.connected else { return false };
+        let Some(connected) = open(&self.connected) else { return false };
         // The flag is set whatever the subscription says: this is a retained message
         // (section 3.3.1.3) [MQTT311-3.3.1-8].
         let delivery = Delivery { qos_max, retain: true, subscription_ids, share: None };
@@ -434,13 +434,13 @@ impl Session {
     }
 
     /// Appends the DISCONNECT by which this node closes the connection; older clients get none
-    /// [MQTT5-4.13.2-1].
+    /// [MQTT5-4.13.2-1]. From then on the client is as good as away: nothing follows [MQTT5-3.14.4-1].
     pub fn say_goodbye(&mut self, reason: ReasonCode, out: &mut Outbox) {
         let Some(connected) = &mut self.connected else { return };
-        if connected.version != ProtocolVersion::V5 || connected.said_goodbye {
+        let was_said = std::mem::replace(&mut connected.said_goodbye, true);
+        if connected.version != ProtocolVersion::V5 || was_said {
             return;
         }
-        connected.said_goodbye = true;
         // Some codes belong to CONNACK only; a second CONNECT can call for one.
         let is_sayable = reason.is_allowed_in(PacketType::Disconnect);
         let reason = if is_sayable { reason } else { ReasonCode::ProtocolError };
@@ -573,7 +573,7 @@ impl Session {
     }
 
     fn pump(&mut self, now: Instant, out: &mut Outbox) {
-        if let Some(connected) = &self.connected {
+        if let Some(connected) = open(&self.connected) {
             self.outbound.pump(now, &connected.window, &self.settings, out);
         }
     }
@@ -599,6 +599,11 @@ impl Session {
     fn shows_problems(&self) -> bool {
         self.connected.as_ref().is_some_and(|connected| connected.problem_information)
     }
+}
+
+/// The connection, if messages may still be sent on it.
+fn open(connected: &Option<Connected>) -> Option<&Connected> {
+    connected.as_ref().filter(|connected| !connected.said_goodbye)
 }
 
 fn on_unsubscribe<'a>(unsubscribe: &Unsubscribe<'_>) -> Request<'a> {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::Session;
 use super::copies::Copies;
 use super::outbound::{Delivery, fits, queued_bytes};
 use super::outbox::Outbox;
+use super::{Session, open};
 use crate::codec::Qos;
 use crate::message::Message;
 use crate::topic::SubscriptionFilter;
@@ -35,7 +35,7 @@ impl Session {
     /// Where one more message of this QoS would go. It costs `message_bytes` if it has to wait.
     #[must_use]
     pub fn room(&self, qos: Qos, message_bytes: usize, out: &Outbox) -> Room {
-        let connected = self.connected.as_ref().filter(|connected| !connected.said_goodbye);
+        let connected = open(&self.connected);
         if connected.is_none() && !self.is_persistent() {
             return Room::Full; // It is about to end.
         }
@@ -63,7 +63,7 @@ impl Session {
         let must_wait = qos != Qos::AtMostOnce && least != Room::Now;
         let message_bytes =
             if must_wait { queued_bytes(&copies.message(), delivery.subscription_ids) } else { 0 };
-        let window = self.connected.as_ref().map(|connected| &connected.window);
+        let window = open(&self.connected).map(|connected| &connected.window);
         let is_taken = self.room(qos, message_bytes, out) >= least
             && window.is_none_or(|window| fits(copies, qos, delivery, window));
         if is_taken {

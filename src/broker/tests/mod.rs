@@ -12,6 +12,7 @@ mod delayed;
 mod exclusive;
 mod explain;
 mod foretold;
+mod goodbye;
 mod peer;
 mod publishing;
 mod replaying;

@@ -164,7 +164,7 @@ impl Peer {
     }
 
     /// The client as the broker knows it.
-    pub(super) fn client(&self) -> &Client {
+    pub(super) fn client(&self) -> &Arc<Client> {
         &self.attached.client
     }
 

@@ -149,3 +149,31 @@ fn every_subscriber_of_a_filter_gets_its_copy() {
     }
     assert_eq!(publisher.publish("t", "2", Qos::AtLeastOnce), "NoMatchingSubscribers");
 }
+
+/// [MQTT5-3.3.4-2], [MQTT5-3.3.4-3], in whatever order the filters name their clients.
+#[test]
+fn each_client_gets_one_copy_of_overlapping_subscriptions_with_all_identifiers() {
+    let node = Node::new();
+    let peers = ["a", "b", "c"].map(|name| node.client(name));
+    let filters = ["t/1", "t/+", "+/1", "#", "t/#", "+/+"];
+    for (number, filter) in filters.iter().enumerate() {
+        for turn in 0..peers.len() {
+            let peer = &peers[(turn + number) % peers.len()];
+            // Not everybody has every filter.
+            if (turn + number) % 4 != 3 {
+                let id = u32::try_from(number).unwrap() + 1;
+                peer.subscribe_with(filter, SubscribeOptions::with_qos(Qos::AtMostOnce), Some(id));
+            }
+        }
+    }
+    node.client("publisher").publish("t/1", "x", Qos::AtMostOnce);
+    let expected = ["[1, 5, 6]", "[1, 2, 3, 4, 5]", "[1, 2, 3, 4, 5, 6]"];
+    for (peer, expected) in peers.iter().zip(expected) {
+        let received = peer.received();
+        let [copy] = &received[..] else { panic!("{received:?}") };
+        let (before, ids) = copy.split_once("ids=").expect("a copy has identifiers");
+        let mut ids: Vec<&str> = ids.trim_matches(['[', ']']).split(", ").collect();
+        ids.sort_unstable();
+        assert_eq!((before, format!("[{}]", ids.join(", "))), ("PUBLISH t/1:x q0 ", expected.to_owned()));
+    }
+}

@@ -112,12 +112,15 @@ impl Conversation {
             {
                 return end;
             }
+            let broker = &self.shared.broker;
+            let turn =
+                self.attached().is_some_and(|it| broker.on_turn(clock::now(), &it.client, it.generation));
             let duty = self.attached().map_or(Duty::Wait, |it| it.client.duty(it.generation));
             let wants = match duty {
                 Duty::Close => return End::Ours,
-                Duty::Wait => Wants { bytes: true, room: false },
-                Duty::AwaitRoom => Wants { bytes: true, room: true },
-                Duty::AwaitRoomOnly => Wants { bytes: false, room: true },
+                Duty::Wait => Wants { bytes: true, room: false, turn },
+                Duty::AwaitRoom => Wants { bytes: true, room: true, turn },
+                Duty::AwaitRoomOnly => Wants { bytes: false, room: true, turn },
             };
             let input = match self.held_until() {
                 None => self.connection.next(wants).await,
@@ -153,6 +156,7 @@ impl Conversation {
                     return End::Network;
                 }
                 Input::Woken => {}
+                Input::Idle => tokio::task::yield_now().await,
             }
         }
     }
@@ -484,7 +488,7 @@ async fn linger(connection: &Connection) {
                 Ok(0) => return,
                 Ok(read) => bytes += read,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    _ = connection.next(Wants { bytes: true, room: false }).await;
+                    _ = connection.next(Wants { bytes: true, room: false, turn: false }).await;
                 }
                 Err(_) => return,
             }

@@ -42,6 +42,8 @@ impl Broker {
                 burst.touch(&attached.client);
                 self.on_member_back(now, &attached.client, burst);
                 self.subscribe_automatically(now, &attached, burst);
+                // Behind those that are new or start again.
+                self.continue_replays(now, &attached.client, attached.generation);
                 self.metrics.connections.inc();
                 self.metrics.connects.inc();
                 return attached;
@@ -110,7 +112,6 @@ impl Broker {
             return None;
         };
         count(&self.metrics, &tally);
-        self.continue_replays(now, client, generation);
         Some(Attached { client: Arc::clone(client), generation })
     }
 

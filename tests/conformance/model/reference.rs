@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::CLIENTS;
 use super::history::{ConnectOp, Op, PublishOp, SubscribeOp, WillOp};
-use super::message::{Copy, Message};
+use super::message::Message;
 use super::session::{Connection, Expected, Expiry, Session, matches};
 use super::subject::{Input, id_of};
 use crate::packets::{self, Connect, PUBREL, Publish, V5, V311, Version, Will};
@@ -213,7 +213,11 @@ impl Reference {
             if !message.payload.is_empty() {
                 self.retained.insert(message.topic.clone(), Rc::clone(&message));
             }
-            self.sessions.iter_mut().flatten().for_each(|session| session.on_retained(&message));
+            for (client, session) in self.sessions.iter_mut().enumerate() {
+                if let Some(session) = session {
+                    session.on_retained(&message, client);
+                }
+            }
         }
         let mut takers = 0;
         for (client, session) in self.sessions.iter_mut().enumerate() {

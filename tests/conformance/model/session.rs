@@ -248,18 +248,18 @@ impl Session {
     }
 
     /// A retained message is published: it takes the place of the one that is to be replayed.
-    pub(super) fn on_retained(&mut self, message: &Rc<Message>) {
+    pub(super) fn on_retained(&mut self, message: &Rc<Message>, client: usize) {
         if self.must_have_replayed() {
             return; // Nothing waits.
         }
-        let is_away = self.connection.is_none();
+        let is_lost =
+            self.connection.is_none() && self.copy_of(message, client).is_some_and(|copy| copy.qos == 0);
         for (&filter, options) in self.subscriptions.iter().filter(|(it, _)| matches(it, &message.topic)) {
             let is_same =
                 |replay: &Replay| replay.filter == filter && replay.copy.message.topic == message.topic;
             let is_original = self.replays.iter().any(|replay| is_same(replay) && replay.is_original);
             self.replays.retain(|replay| !is_same(replay));
             if !message.payload.is_empty() {
-                let is_lost = is_away && options.qos.min(message.qos) == 0;
                 let mut replay = Replay::new(filter, message, options);
                 replay.is_original = is_original;
                 replay.is_optional = !(is_original && is_lost);

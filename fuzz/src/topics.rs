@@ -116,11 +116,11 @@ impl Indexes {
             .collect();
         let found: Vec<&str> = self.names.matches(filter).map(|(name, _)| name.as_str()).collect();
         assert_eq!(found, expected, "the names of {filter:?}");
-        // A search that goes on behind any name, whether it matches or not.
+        // A search that goes on at any name, whether it matches or not.
         for (name, _) in self.names.iter().take(8) {
-            let found = self.names.matches_after(filter, name).map(|(name, _)| name.as_str());
-            let expected = expected.iter().copied().filter(|found| *found > name.as_str());
-            assert!(found.eq(expected), "the names of {filter:?} behind {name:?}");
+            let found = self.names.matches_from(filter, name).map(|(name, _)| name.as_str());
+            let expected = expected.iter().copied().filter(|found| *found >= name.as_str());
+            assert!(found.eq(expected), "the names of {filter:?} from {name:?}");
         }
     }
 

@@ -12,6 +12,7 @@ use tracing::{debug, warn};
 use super::Broker;
 use super::connect::Attached;
 use super::publish::Burst;
+use super::replay::Replays;
 use super::settings::AutoSubscription;
 use crate::codec::ReasonCode;
 use crate::metrics::ReasonLabel;
@@ -47,7 +48,7 @@ impl Broker {
     pub(super) fn subscribe_automatically(&self, now: Instant, attached: &Attached, burst: &mut Burst) {
         let Attached { client, generation } = attached;
         let mut refused = None;
-        let mut replays = Vec::new();
+        let mut replays = Replays::default();
         for automatic in &self.automatic.subscriptions {
             let subscription = match self.automatic_subscription(attached, automatic) {
                 Ok(Some(subscription)) => subscription,
@@ -59,7 +60,9 @@ impl Broker {
             };
             match self.add_subscription(client, *generation, &subscription) {
                 Ok(added) => {
-                    replays.extend(added.replay);
+                    if let Some(replay) = added.replay {
+                        replays.put(replay);
+                    }
                     if subscription.filter.share().is_some() {
                         self.on_joined(now, &subscription.filter, burst);
                     }

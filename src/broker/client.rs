@@ -1,6 +1,5 @@
 //! A client as the broker knows it: its session, the bytes that wait for its socket, and who writes them.
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -8,7 +7,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use super::retained::{Replay, Turn};
+use super::replay::Replays;
 use super::standing::{Notice, Standing};
 use crate::auth::Exchange;
 use crate::codec::{Qos, ReasonCode};
@@ -37,7 +36,7 @@ pub struct Generation(u64);
 /// One client: connected, or away with a session that is kept.
 pub struct Client {
     id: ClientId,
-    /// Whether `replays` may have something: acknowledgements look at it without the lock.
+    /// Whether `replays` has something, for those who look without the lock. Written with the lock held.
     pub(super) has_replays: AtomicBool,
     /// Something waits that this client could have, once it has room: see `Broker::answer_call`.
     pub(super) is_called: AtomicBool,
@@ -61,8 +60,7 @@ pub(super) struct State {
     /// The Will of a client that is away, until its delay has passed.
     pub(super) pending_will: Option<Box<Will>>,
     /// Retained messages that new subscriptions have not got yet.
-    pub(super) replays: VecDeque<Replay>,
-    pub(super) replay_turn: Turn,
+    pub(super) replays: Replays,
     /// The session has ended: its subscriptions are being removed and nothing may be added.
     pub(super) ended: bool,
     /// The last words of a connection that was taken away while somebody was writing to it.
@@ -144,8 +142,7 @@ impl Client {
             touched: false,
             closing: false,
             pending_will: None,
-            replays: VecDeque::new(),
-            replay_turn: Turn::default(),
+            replays: Replays::default(),
             ended: false,
             parting: None,
             session,
@@ -173,13 +170,25 @@ impl Client {
         metrics: &Metrics,
         act: impl FnOnce(&mut Session, &mut Outbox) -> T,
     ) -> Option<T> {
+        self.with_connected(generation, metrics, |state| {
+            let (session, outbox) = state.session_and_outbox();
+            act(session, outbox)
+        })
+    }
+
+    /// Like [`Client::with_connection`], for what is not the session's.
+    pub(super) fn with_connected<T>(
+        &self,
+        generation: Generation,
+        metrics: &Metrics,
+        act: impl FnOnce(&mut State) -> T,
+    ) -> Option<T> {
         let mut state = self.state.lock();
         if state.generation != generation || state.wire.is_none() || state.closing {
             return None;
         }
-        let State { session, outbox, .. } = &mut *state;
-        let result = act(session, outbox);
-        let tally = outbox.take_tally();
+        let result = act(&mut state);
+        let tally = state.take_tally();
         self.notice.set(state.standing());
         drop(state);
         count(metrics, &tally);
@@ -308,6 +317,7 @@ impl Client {
                     } else {
                         state.closing = true;
                         state.outbox.clear();
+                        state.replays.on_loss();
                     }
                     true
                 }
@@ -426,11 +436,16 @@ impl State {
         }
         let farewell = self.session.on_closed(now, closing);
         let bytes = self.outbox.take();
+        let is_lost = self.output != Output::Idle && !bytes.is_empty();
         if self.output != Output::Writing {
             // Nobody reads the result: the connection ends either way.
             _ = write_all(&*wire, &bytes);
         } else if reason.is_some() {
             self.parting = Some(Box::new(Parting { generation: self.generation, bytes }));
+        }
+        // What could not be written is lost, retained messages with it.
+        if is_lost {
+            self.replays.on_loss();
         }
         self.exchange = None;
         self.generation = Generation(self.generation.0 + 1);
@@ -443,11 +458,32 @@ impl State {
         (&mut self.session, &mut self.outbox)
     }
 
+    /// The same for a replay.
+    pub(super) fn replaying(&mut self) -> (&mut Replays, &mut Session, &mut Outbox) {
+        (&mut self.replays, &mut self.session, &mut self.outbox)
+    }
+
     /// Something may have been appended: the tally of it, and whether the caller must see to a flush.
     fn touch(&mut self) -> (Tally, bool) {
         let must_flush = !self.touched && !self.outbox.is_empty();
         self.touched |= must_flush;
-        (self.outbox.take_tally(), must_flush)
+        (self.take_tally(), must_flush)
+    }
+
+    /// What became of copies since the last call.
+    pub(super) fn take_tally(&mut self) -> Tally {
+        let tally = self.outbox.take_tally();
+        if tally.has_losses() {
+            self.replays.on_loss();
+        }
+        tally
+    }
+
+    /// Asks the owner of the connection, if there is one, to look at it again.
+    pub(super) fn wake(&self) {
+        if let Some(wire) = &self.wire {
+            wire.wake();
+        }
     }
 
     pub(super) fn standing(&self) -> Standing {

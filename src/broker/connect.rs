@@ -1,7 +1,6 @@
 //! Sessions and their connections: CONNECT, takeover on this node, the end of a connection, the end of a session.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use dashmap::Entry;
@@ -43,6 +42,8 @@ impl Broker {
                 burst.touch(&attached.client);
                 self.on_member_back(now, &attached.client, burst);
                 self.subscribe_automatically(now, &attached, burst);
+                // Behind those that are new or start again.
+                self.continue_replays(now, &attached.client, attached.generation);
                 self.metrics.connections.inc();
                 self.metrics.connects.inc();
                 return attached;
@@ -95,7 +96,8 @@ impl Broker {
             let generation = state.attach(Arc::clone(wire));
             let (session, out) = state.session_and_outbox();
             session.on_connected(now, negotiated, true, out);
-            let tally = out.take_tally();
+            let tally = state.take_tally();
+            state.replays.on_connected();
             (Some((generation, tally)), was_connected, farewell)
         });
         if was_connected {
@@ -110,9 +112,6 @@ impl Broker {
             return None;
         };
         count(&self.metrics, &tally);
-        if client.has_replays.load(Ordering::Relaxed) {
-            self.continue_replays(now, client, generation);
-        }
         Some(Attached { client: Arc::clone(client), generation })
     }
 

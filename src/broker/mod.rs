@@ -13,6 +13,7 @@ mod explain;
 mod groups;
 mod load;
 mod publish;
+mod replay;
 mod retained;
 mod rewriting;
 mod settings;
@@ -222,8 +223,7 @@ impl Broker {
 
     /// An acknowledgement or the socket may have made room: what waited for it follows.
     fn on_room(&self, now: Instant, client: &Arc<Client>, generation: Generation, burst: &mut Burst) {
-        if client.has_replays.load(Ordering::Relaxed) {
-            self.continue_replays(now, client, generation);
+        if self.continue_replays(now, client, generation) {
             burst.touch(client);
         }
         if client.is_called.load(Ordering::Relaxed) {

@@ -1,11 +1,10 @@
-//! Retained messages of this node, and their replay to new subscriptions at the client's own pace.
+//! Retained messages of this node.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use parking_lot::RwLock;
+use parking_lot::{RwLock, RwLockReadGuard};
 
 use super::Broker;
 use super::client::{Client, Generation};
@@ -13,10 +12,7 @@ use super::settings::RetainedSettings;
 use crate::codec::{ProtocolVersion, Qos};
 use crate::message::{Message, Publication};
 use crate::metrics::DropReason;
-use crate::topic::{SubscriptionFilter, TopicIndex, TopicName, TopicRef};
-
-/// Messages replayed under one hold of the store's lock.
-const REPLAY_BATCH: usize = 64;
+use crate::topic::{TopicIndex, TopicName, TopicRef};
 
 /// All retained messages.
 pub(super) struct Retained {
@@ -24,57 +20,29 @@ pub(super) struct Retained {
     store: RwLock<Store>,
 }
 
-struct Store {
-    messages: TopicIndex<Entry>,
+/// The messages and what is counted of them.
+pub(super) struct Store {
+    pub(super) messages: TopicIndex<Entry>,
     /// Memory of the clients' messages, in bytes.
     bytes: usize,
     /// Those that expire, soonest first.
     expiring: BTreeSet<(Instant, TopicName)>,
     /// Changes so far.
-    version: u64,
+    pub(super) version: u64,
     /// How many of the messages are the node's own, under `$`.
     own: usize,
 }
 
-struct Entry {
-    message: Arc<Message>,
+/// One of them.
+pub(super) struct Entry {
+    pub(super) message: Arc<Message>,
     /// The change that stored it.
-    version: u64,
+    pub(super) version: u64,
 }
 
 /// The message does not fit the limits, so it is not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Full;
-
-/// A replay that is under way for one new subscription.
-#[derive(Clone, Debug)]
-pub(super) struct Replay {
-    filter: SubscriptionFilter,
-    qos_max: Qos,
-    subscription_id: Option<u32>,
-    /// What was stored later reached the subscription as it was published.
-    until_version: u64,
-    /// The last topic that was sent.
-    after: Option<TopicName>,
-}
-
-impl Replay {
-    fn is_same(&self, other: &Self) -> bool {
-        (&self.filter, self.until_version) == (&other.filter, other.until_version)
-    }
-}
-
-/// Who carries on with a client's replays.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Turn {
-    /// Whoever comes next.
-    #[default]
-    Free,
-    /// Somebody is at it.
-    Taken,
-    /// Somebody is at it, and has to look once more.
-    TakenAgain,
-}
 
 impl Retained {
     pub(super) fn new(settings: RetainedSettings) -> Self {
@@ -135,15 +103,14 @@ impl Retained {
         expired
     }
 
-    /// A replay of everything that matches and is stored by now.
-    pub(super) fn replay(
-        &self,
-        filter: &SubscriptionFilter,
-        qos_max: Qos,
-        subscription_id: Option<u32>,
-    ) -> Replay {
-        let until_version = self.store.read().version;
-        Replay { filter: filter.clone(), qos_max, subscription_id, until_version, after: None }
+    /// Changes so far.
+    pub(super) fn version(&self) -> u64 {
+        self.store.read().version
+    }
+
+    /// The messages as they are while the result is held, for a short time.
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, Store> {
+        self.store.read()
     }
 }
 
@@ -219,106 +186,5 @@ impl Broker {
 
     pub(super) fn count_retained(&self) {
         self.metrics.retained.set(self.retained.len() as i64);
-    }
-
-    /// Starts to replay to new subscriptions.
-    pub(super) fn start_replays(
-        &self,
-        now: Instant,
-        client: &Arc<Client>,
-        generation: Generation,
-        replays: Vec<Replay>,
-    ) {
-        if replays.is_empty() {
-            return;
-        }
-        client.with_state(|state| state.replays.extend(replays));
-        client.has_replays.store(true, Ordering::Relaxed);
-        self.continue_replays(now, client, generation);
-    }
-
-    /// The client has left the filter: nothing more is sent for it [MQTT5-3.10.4-2].
-    pub(super) fn stop_replays(&self, client: &Client, filter: &SubscriptionFilter) {
-        if client.has_replays.load(Ordering::Relaxed) {
-            client.with_state(|state| state.replays.retain(|replay| replay.filter != *filter));
-        }
-    }
-
-    /// Carries on with the client's replays for as long as its window and outbox have room. The caller sees to
-    /// it that the client is flushed.
-    pub(super) fn continue_replays(&self, now: Instant, client: &Arc<Client>, generation: Generation) {
-        loop {
-            let mine = client.with_state(|state| match (state.replays.is_empty(), state.replay_turn) {
-                (true, _) => false,
-                (false, Turn::Free) => {
-                    state.replay_turn = Turn::Taken;
-                    true
-                }
-                (false, _) => {
-                    state.replay_turn = Turn::TakenAgain;
-                    false
-                }
-            });
-            if !mine {
-                return;
-            }
-            while self.replay_batch(now, client, generation) {}
-            let again = client.with_state(|state| {
-                std::mem::take(&mut state.replay_turn) == Turn::TakenAgain && !state.replays.is_empty()
-            });
-            if !again {
-                return;
-            }
-        }
-    }
-
-    /// Sends some messages of the client's first replay. False when there is no room or nothing left.
-    fn replay_batch(&self, now: Instant, client: &Arc<Client>, generation: Generation) -> bool {
-        let Some(mut replay) = client.with_state(|state| state.replays.front().cloned()) else {
-            return false;
-        };
-        // The store stays locked until the batch is in the outbox, although that takes the client's lock as
-        // well: a newer message is stored before it is delivered, so it cannot overtake an older one here.
-        // Nobody takes the two locks the other way round.
-        let store = self.retained.store.read();
-        let mut blocked = false;
-        let mut sent = 0;
-        let done = client.with_connection(generation, &self.metrics, |session, out| {
-            let matches = match &replay.after {
-                Some(after) => store.messages.matches_after(&replay.filter.filter, after),
-                None => store.messages.matches(&replay.filter.filter),
-            };
-            let ids = replay.subscription_id.as_slice();
-            let mut after = None;
-            for (topic, entry) in matches {
-                if entry.version > replay.until_version {
-                    continue;
-                }
-                if sent == REPLAY_BATCH
-                    || !session.deliver_retained(now, &entry.message, replay.qos_max, ids, out)
-                {
-                    blocked = sent < REPLAY_BATCH;
-                    replay.after = after.or(replay.after.take());
-                    return false;
-                }
-                after = Some(topic.clone());
-                sent += 1;
-            }
-            true
-        });
-        drop(store);
-        let Some(done) = done else { return false };
-        client.with_state(|state| {
-            if !state.replays.front().is_some_and(|front| front.is_same(&replay)) {
-                return; // Its subscription has ended meanwhile.
-            }
-            if done {
-                state.replays.pop_front();
-                client.has_replays.store(!state.replays.is_empty(), Ordering::Relaxed);
-            } else if let Some(front) = state.replays.front_mut() {
-                *front = replay;
-            }
-        });
-        done || !blocked
     }
 }

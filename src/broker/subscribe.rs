@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::Broker;
 use super::client::{Client, Generation};
 use super::publish::Burst;
-use super::retained::Replay;
+use super::replay::{Replay, Replays};
 use super::subscriptions::Held;
 use crate::cluster::{Position, Reach, RouteKey};
 use crate::codec::{PacketId, Qos, ReasonCode, RetainHandling};
@@ -35,11 +35,13 @@ impl Broker {
     ) {
         let mut codes = Vec::with_capacity(filters.len());
         let mut known_at: Option<Position> = None;
-        let mut replays = Vec::new();
+        let mut replays = Replays::default();
         let mut joined = Vec::new();
         for filter in filters {
             let granted = filter.and_then(|subscription| {
                 let added = self.add_subscription(client, generation, &subscription)?;
+                // As after a sequence of SUBSCRIBE packets [MQTT5-3.8.4-5], but what is asked for twice is sent once.
+                replays.revise(&subscription);
                 if subscription.filter.share().is_some() {
                     joined.push(subscription.filter);
                 }
@@ -48,7 +50,9 @@ impl Broker {
             codes.push(match granted {
                 Ok((code, added)) => {
                     known_at = known_at.max(added.known_at);
-                    replays.extend(added.replay);
+                    if let Some(replay) = added.replay {
+                        replays.put(replay);
+                    }
                     code
                 }
                 Err(code) => code,
@@ -105,8 +109,10 @@ impl Broker {
         let added = self.subscriptions.add(client, subscription, durable);
         added.map_err(|Held| ReasonCode::QuotaExceeded)?;
         // The session may have ended meanwhile, having listed its subscriptions without this one.
-        let is_new =
-            client.with_state(|state| (!state.ended).then(|| state.session.on_granted(subscription)));
+        let is_new = client.with_state(|state| {
+            state.replays.revise(subscription);
+            (!state.ended).then(|| state.session.on_granted(subscription))
+        });
         let Some(is_new) = is_new else {
             self.subscriptions.remove(client, &subscription.filter);
             self.align_routes(&subscription.filter);
@@ -126,8 +132,7 @@ impl Broker {
             RetainHandling::SendIfNew => is_new,
             RetainHandling::DoNotSend => false,
         };
-        let replay =
-            wants_retained.then(|| self.retained.replay(filter, subscription.options.qos, subscription.id));
+        let replay = wants_retained.then(|| Replay::new(subscription, self.retained.version()));
         Ok(Added { known_at, replay })
     }
 

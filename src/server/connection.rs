@@ -37,6 +37,8 @@ pub(super) enum Input {
     Writable,
     /// Somebody asks the owner to look.
     Woken,
+    /// Nothing of all that, and the owner has something to go on with.
+    Idle,
 }
 
 /// What the owner of a connection waits for beside a wake-up.
@@ -46,6 +48,8 @@ pub(super) struct Wants {
     pub(super) bytes: bool,
     /// Room in the socket.
     pub(super) room: bool,
+    /// To go on if there is nothing else.
+    pub(super) turn: bool,
 }
 
 impl Connection {
@@ -77,11 +81,11 @@ impl Connection {
             if wants.room && self.socket.poll_write_ready(context).is_ready() {
                 return Poll::Ready(Input::Writable);
             }
-            if !wants.bytes {
-                return Poll::Pending;
-            }
             // A failed poll shows at the next read.
-            self.socket.poll_read_ready(context).map(|_| Input::Readable)
+            if wants.bytes && self.socket.poll_read_ready(context).is_ready() {
+                return Poll::Ready(Input::Readable);
+            }
+            if wants.turn { Poll::Ready(Input::Idle) } else { Poll::Pending }
         })
         .await
     }

@@ -123,12 +123,15 @@ impl Conversation {
             {
                 return end;
             }
+            let broker = &self.shared.broker;
+            let turn =
+                self.attached().is_some_and(|it| broker.on_turn(clock::now(), &it.client, it.generation));
             let duty = self.attached().map_or(Duty::Wait, |it| it.client.duty(it.generation));
             let wants = match duty {
                 Duty::Close | Duty::Part { .. } => return End::Ours,
-                Duty::Wait => Wants { bytes: true, room: false },
-                Duty::AwaitRoom => Wants { bytes: true, room: true },
-                Duty::AwaitRoomOnly => Wants { bytes: false, room: true },
+                Duty::Wait => Wants { bytes: true, room: false, turn },
+                Duty::AwaitRoom => Wants { bytes: true, room: true, turn },
+                Duty::AwaitRoomOnly => Wants { bytes: false, room: true, turn },
             };
             // What has come already is handled before more is read, and nothing is while the client must read.
             let is_working = self.has_backlog && wants.bytes;
@@ -184,6 +187,7 @@ impl Conversation {
                     return End::Network;
                 }
                 Input::Woken => {}
+                Input::Idle => tokio::task::yield_now().await,
             }
         }
     }
@@ -192,7 +196,7 @@ impl Conversation {
     async fn part(&mut self) {
         let Some(it) = self.attached() else { return };
         while let Duty::Part { room } = it.client.duty(it.generation) {
-            if self.connection.next(Wants { bytes: false, room }).await == Input::Writable {
+            if self.connection.next(Wants { bytes: false, room, turn: false }).await == Input::Writable {
                 self.shared.broker.on_writable(clock::now(), &it.client, it.generation);
             }
         }
@@ -551,7 +555,7 @@ async fn linger(connection: &Connection) {
                 Ok(0) => return,
                 Ok(read) => bytes += read,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    _ = connection.next(Wants { bytes: true, room: false }).await;
+                    _ = connection.next(Wants { bytes: true, room: false, turn: false }).await;
                 }
                 Err(_) => return,
             }

@@ -428,6 +428,14 @@ impl Session {
         self.outbound.deliver_retained(now, message, &delivery, &connected.window, &self.settings, out)
     }
 
+    /// Whether [`Session::deliver_retained`] has room for a message that goes out at this QoS.
+    #[must_use]
+    pub fn takes_retained(&self, qos: Qos, out: &Outbox) -> bool {
+        self.connected.as_ref().is_some_and(|connected| {
+            self.outbound.takes_retained(qos, &connected.window, &self.settings, out)
+        })
+    }
+
     /// Sends what was waiting for room in the outbox.
     pub fn on_drained(&mut self, now: Instant, out: &mut Outbox) {
         self.pump(now, out);

@@ -314,21 +314,32 @@ impl Outbound {
         settings: &Settings,
         out: &mut Outbox,
     ) -> bool {
-        if out.len() >= settings.outbox_bytes_max {
+        let qos = message.qos().min(delivery.qos_max);
+        if !self.takes_retained(qos, window, settings, out) {
             return false;
         }
-        let qos = message.qos().min(delivery.qos_max);
         let pending = Pending::new(Arc::clone(message), qos, delivery);
         if qos == Qos::AtMostOnce {
             out.tally.delivered += u32::from(pending.send(now, window, None, false, &mut self.aliases, out));
             return true;
         }
-        let waits = !self.queue.is_empty() || self.sent < self.inflight.len();
-        if waits || !self.has_room(window) {
-            return false;
-        }
         self.start(now, window, pending, out);
         true
+    }
+
+    /// Whether [`Outbound::deliver_retained`] has room for a message that goes out at this QoS.
+    pub(super) fn takes_retained(
+        &self,
+        qos: Qos,
+        window: &Window,
+        settings: &Settings,
+        out: &Outbox,
+    ) -> bool {
+        match qos {
+            // What waits may be older messages of the same topic.
+            Qos::AtMostOnce => self.has_sent_all() && out.len() < settings.outbox_bytes_max,
+            Qos::AtLeastOnce | Qos::ExactlyOnce => self.is_open(window, settings, out),
+        }
     }
 
     /// Sends what the window and the outbox have room for: first what was unacknowledged when the last
@@ -448,9 +459,12 @@ impl Outbound {
 
     /// Whether a new QoS 1 or 2 message is sent at once.
     fn is_open(&self, window: &Window, settings: &Settings, out: &Outbox) -> bool {
-        // What an earlier connection left unacknowledged comes first.
-        let is_next = self.queue.is_empty() && self.sent == self.inflight.len();
-        is_next && self.has_room(window) && out.len() < settings.outbox_bytes_max
+        self.has_sent_all() && self.has_room(window) && out.len() < settings.outbox_bytes_max
+    }
+
+    /// Nothing waits: neither in the queue nor of what an earlier connection left unacknowledged.
+    fn has_sent_all(&self) -> bool {
+        self.queue.is_empty() && self.sent == self.inflight.len()
     }
 
     fn has_room(&self, window: &Window) -> bool {

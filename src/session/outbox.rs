@@ -19,6 +19,14 @@ pub struct Tally {
     pub queue_full: u32,
 }
 
+impl Tally {
+    /// Whether the client would have got one more copy with more room, or if it had been there.
+    #[must_use]
+    pub fn has_losses(&self) -> bool {
+        self.outbox_full + self.offline + self.queue_full > 0
+    }
+}
+
 /// Bytes to be written to one client's socket, in order, and the tally that goes with them.
 #[derive(Debug, Default)]
 pub struct Outbox {

@@ -35,7 +35,7 @@ pub use name::{NameError, TopicName, TopicRef};
 pub use rewrite::{REWRITES_MAX, Rewrite, RewriteAction, RewriteError, RewriteRefusal, Rewrites, Rewriting};
 pub use share::{ShareName, SubscriptionFilter, SubscriptionKind};
 pub use template::{TemplateError, Unfilled, Whose};
-pub use topic_index::TopicIndex;
+pub use topic_index::{Step, TopicIndex};
 
 /// Longest Topic Name or Topic Filter in UTF-8 bytes [MQTT-4.7.3-3] [MQTT5-4.7.3-3].
 pub const TOPIC_BYTES_MAX: usize = 65_535;

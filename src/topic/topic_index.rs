@@ -83,12 +83,12 @@ impl<V> TopicIndex<V> {
         Matches { names: &self.names, filter: text, range, seek: seek.to_owned() }
     }
 
-    /// Like [`TopicIndex::matches`], for a search that goes on behind a name it has come to.
-    pub fn matches_after<'s>(&'s self, filter: &'s TopicFilter, after: &TopicName) -> Matches<'s, V> {
+    /// Like [`TopicIndex::matches`], for a search that goes on at the name it was [cut](Step::Cut) at, whether that
+    /// name is still there or not.
+    pub fn matches_from<'s>(&'s self, filter: &'s TopicFilter, from: &TopicName) -> Matches<'s, V> {
         let mut matches = self.matches(filter);
-        let behind = (Bound::Excluded(after.as_str()), Bound::Unbounded);
-        if after.as_str() >= matches.seek.as_str() {
-            matches.range = self.names.range::<str, _>(behind);
+        if from.as_str() > matches.seek.as_str() {
+            matches.range = range_from(&self.names, from.as_str());
         }
         matches
     }
@@ -114,14 +114,41 @@ pub struct Matches<'s, V> {
     seek: String,
 }
 
+/// What a search with bounded work comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step<'s, V> {
+    /// The next name that matches, with its value.
+    Match(&'s TopicName, &'s V),
+    /// The work is done up to this name, which was not looked at: [`TopicIndex::matches_from`] goes on with it.
+    Cut(&'s TopicName),
+    /// There are no more.
+    End,
+}
+
 impl<'s, V> Iterator for Matches<'s, V> {
     type Item = (&'s TopicName, &'s V);
 
     fn next(&mut self) -> Option<Self::Item> {
+        let mut endless = usize::MAX;
+        match self.step(&mut endless) {
+            Step::Match(name, value) => Some((name, value)),
+            Step::Cut(_) | Step::End => None,
+        }
+    }
+}
+
+impl<'s, V> Matches<'s, V> {
+    /// The next match, if it comes within so many names. Every name that is looked at counts and is taken off,
+    /// matching or not; what is jumped over does not count.
+    pub fn step(&mut self, visits_left: &mut usize) -> Step<'s, V> {
         loop {
-            let (name, value) = self.range.next()?;
+            let Some((name, value)) = self.range.next() else { return Step::End };
+            if *visits_left == 0 {
+                return Step::Cut(name);
+            }
+            *visits_left -= 1;
             match judge(self.filter, name.as_str(), &mut self.seek) {
-                Verdict::Match => return Some((name, value)),
+                Verdict::Match => return Step::Match(name, value),
                 Verdict::Next => {}
                 Verdict::Seek => {
                     debug_assert!(self.seek.as_str() > name.as_str(), "a search goes forward only");
@@ -129,7 +156,7 @@ impl<'s, V> Iterator for Matches<'s, V> {
                 }
                 Verdict::Done => {
                     self.range = Range::default();
-                    return None;
+                    return Step::End;
                 }
             }
         }
@@ -279,6 +306,42 @@ mod tests {
     }
 
     proptest! {
+        /// However often it is interrupted, a search finds the same, and each name is looked at once.
+        #[test]
+        fn a_search_that_is_cut_goes_on_where_it_was(
+            stored in prop::collection::btree_set(names(), 0..60),
+            filter in filters(),
+            visits in 1_usize..5,
+        ) {
+            let mut index = TopicIndex::new();
+            for name in &stored {
+                index.insert(name, ());
+            }
+            let expected: Vec<&TopicName> = index.matches(&filter).map(|(name, ())| name).collect();
+            let mut found = Vec::new();
+            let mut visited = 0;
+            let mut from: Option<TopicName> = None;
+            loop {
+                let mut left = visits;
+                let mut search = match &from {
+                    Some(from) => index.matches_from(&filter, from),
+                    None => index.matches(&filter),
+                };
+                let cut_at = loop {
+                    match search.step(&mut left) {
+                        Step::Match(name, ()) => found.push(index.names.get_key_value(name).unwrap().0),
+                        Step::Cut(name) => break Some(name.clone()),
+                        Step::End => break None,
+                    }
+                };
+                visited += visits - left;
+                let Some(name) = cut_at else { break };
+                from = Some(name);
+            }
+            prop_assert_eq!(found, expected);
+            prop_assert!(visited <= stored.len(), "{} visits of {} names", visited, stored.len());
+        }
+
         #[test]
         fn the_index_is_a_list_of_names_only_faster(
             stored in prop::collection::btree_set(names(), 0..60),

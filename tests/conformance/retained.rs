@@ -1,7 +1,7 @@
 //! Retained messages: kept, replaced, removed, expired, sent to new subscriptions.
 
 use crate::node::TestNode;
-use crate::packets::{Connect, Publish, V5, V31, V311};
+use crate::packets::{Connect, PINGREQ, Publish, V5, V31, V311, subscribe};
 use crate::peer::Peer;
 use crate::property::{
     self, MESSAGE_EXPIRY, RECEIVE_MAXIMUM, SUBSCRIPTION_ID, four, text, two, user, varint,
@@ -243,4 +243,64 @@ fn a_full_store_refuses_what_is_new() {
     let lines = ["a \"1\"", "a \"3\"", "a \"\"", "b \"4\""].map(|line| format!("PUBLISH {line} q0"));
     watcher.expect(&lines.each_ref().map(String::as_str));
     watcher.expect_silence();
+}
+
+/// A node that keeps so many messages that `+/y` does not match, between two that it does.
+fn haystack(hay: usize) -> TestNode {
+    let node = TestNode::start();
+    let mut publisher = node.client(V5, "publisher");
+    for topic in ["a/y", "z/y"] {
+        keep(&mut publisher, topic, "needle", 1);
+    }
+    let straw = |number| Publish::new(&format!("m{number}/x"), "hay").retained().bytes(V5);
+    publisher.send(&(0..hay).flat_map(straw).collect::<Vec<u8>>());
+    publisher.expect_silence();
+    node
+}
+
+/// Some clients that wait for nothing but the answer to a PINGREQ get it.
+#[track_caller]
+fn expect_bystanders_are_served(node: &TestNode) {
+    for number in 0..5 {
+        node.client(V5, &format!("bystander {number}")).expect_silence();
+    }
+}
+
+/// A replay that waits for an acknowledgement costs nothing, whatever the client sends instead: the thread, which is
+/// the only one here, is there for others.
+#[test]
+fn replays_that_wait_do_not_hold_up_others() {
+    let node = haystack(30_000);
+    let attackers = ["one", "two"].map(|name| {
+        let connect = Connect::new(V5, name).property(two(RECEIVE_MAXIMUM, 1));
+        let mut attacker = node.connect(&connect);
+        attacker.subscribe("+/y", 1);
+        attacker.expect(&["PUBLISH a/y \"needle\" q1 #1 retain"]);
+        attacker.send(&PINGREQ.repeat(20_000));
+        attacker
+    });
+    expect_bystanders_are_served(&node);
+    for mut attacker in attackers {
+        attacker.expect(&["PINGRESP"; 20_000]);
+        attacker.puback(1);
+        attacker.expect(&["PUBLISH z/y \"needle\" q1 #2 retain"]);
+    }
+}
+
+/// A filter that is named again and again is searched for once, and in turns.
+#[test]
+fn many_subscriptions_in_one_packet_do_not_hold_up_others() {
+    let node = haystack(20_000);
+    let filters = vec![("+/y", 0); 100_000];
+    let attackers = ["one", "two"].map(|name| {
+        let mut attacker = node.client(V5, name);
+        attacker.send(&subscribe(V5, 1, &[], &filters));
+        attacker
+    });
+    expect_bystanders_are_served(&node);
+    for mut attacker in attackers {
+        assert!(attacker.receive().starts_with("SUBACK #1 "));
+        attacker.expect(&["PUBLISH a/y \"needle\" q0 retain", "PUBLISH z/y \"needle\" q0 retain"]);
+        attacker.expect_silence();
+    }
 }

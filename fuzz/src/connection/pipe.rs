@@ -1,7 +1,9 @@
 //! A stream without a network: what one end writes the other reads, in pieces and with as much room as wanted.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
@@ -122,6 +124,17 @@ impl Socket for ServerEnd {
         }
         state.reader = Some(context.waker().clone());
         Poll::Pending
+    }
+
+    fn hung_up(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(poll_fn(|context| {
+            let mut state = self.0.state.lock();
+            if state.is_broken || state.has_ended {
+                return Poll::Ready(());
+            }
+            state.reader = Some(context.waker().clone());
+            Poll::Pending
+        }))
     }
 
     fn poll_write_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {

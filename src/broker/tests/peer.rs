@@ -77,6 +77,12 @@ impl Peer {
     /// Sends one packet, as the bytes that it is on the wire. When the broker closes the connection because of
     /// it, the connection's owner lets go as it has to.
     pub(super) fn send(&self, packet: &Packet<'_>) {
+        self.send_alone(packet);
+        self.take_turns();
+    }
+
+    /// The same, as one of many packets that are handled before the connection's next turn.
+    pub(super) fn send_alone(&self, packet: &Packet<'_>) {
         let mut bytes = Vec::new();
         packet.encode(self.version, &mut bytes).expect("the test's packet encodes");
         let packet = decode(self.version, &bytes).expect("the test's packet decodes");
@@ -89,6 +95,15 @@ impl Peer {
         if result == Err(Gone) {
             self.lose_connection();
         }
+    }
+
+    /// Does what the owner of the connection does when it has handled an input. Returns how many turns that took
+    /// beyond the first.
+    pub(super) fn take_turns(&self) -> usize {
+        let Attached { client, generation } = &self.attached;
+        std::iter::repeat_with(|| self.broker.on_turn(self.clock.now(), client, *generation))
+            .take_while(|goes_on| *goes_on)
+            .count()
     }
 
     /// The network fails, or the connection's owner has to let go.
@@ -129,6 +144,7 @@ impl Peer {
         let has_room = || !self.line.state.lock().is_full;
         while has_room() && matches!(client.duty(generation), Duty::AwaitRoom | Duty::AwaitRoomOnly) {
             self.broker.on_writable(self.clock.now(), client, generation);
+            self.take_turns();
         }
     }
 
@@ -213,7 +229,18 @@ impl Peer {
         options: SubscribeOptions,
         subscription_id: Option<u32>,
     ) {
-        self.send(&Packet::Subscribe(Subscribe {
+        self.send_subscribe_alone(filter, options, subscription_id);
+        self.take_turns();
+    }
+
+    /// The same as one of many packets.
+    pub(super) fn send_subscribe_alone(
+        &self,
+        filter: &str,
+        options: SubscribeOptions,
+        subscription_id: Option<u32>,
+    ) {
+        self.send_alone(&Packet::Subscribe(Subscribe {
             packet_id: self.next_id(),
             subscription_id,
             user: UserProperties::default(),

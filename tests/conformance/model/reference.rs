@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use super::CLIENTS;
 use super::history::{ConnectOp, Op, PublishOp, SubscribeOp, WillOp};
-use super::message::{Copy, Message};
-use super::session::{Connection, Expected, Expiry, Replay, Session, matches};
+use super::message::Message;
+use super::session::{Connection, Expected, Expiry, Session, matches};
 use super::subject::{Input, id_of};
 use crate::packets::{self, Connect, PUBREL, Publish, V5, V311, Version, Will};
 use crate::property::{
@@ -213,8 +213,11 @@ impl Reference {
             if !message.payload.is_empty() {
                 self.retained.insert(message.topic.clone(), Rc::clone(&message));
             }
-            let is_other = |replay: &Replay| replay.copy.message.topic != message.topic;
-            self.sessions.iter_mut().flatten().for_each(|session| session.replays.retain(is_other));
+            for (client, session) in self.sessions.iter_mut().enumerate() {
+                if let Some(session) = session {
+                    session.on_retained(&message, client);
+                }
+            }
         }
         let mut takers = 0;
         for (client, session) in self.sessions.iter_mut().enumerate() {
@@ -288,15 +291,8 @@ impl Reference {
         let session = self.session(client);
         session.expect_line(format!("SUBACK #{REQUEST_ID} [{:02X}]", options.qos));
         let is_new = session.subscriptions.insert(filter, options.clone()).is_none();
-        if options.handling == 0 || options.handling == 1 && is_new {
-            session.replays.extend(retained.into_iter().map(|message| {
-                let qos = options.qos.min(message.qos);
-                Replay {
-                    filter,
-                    copy: Copy { message, qos, retain: true, ids: options.id.into_iter().collect() },
-                }
-            }));
-        }
+        let is_wanted = options.handling == 0 || options.handling == 1 && is_new;
+        session.on_subscribed(filter, &options, is_wanted.then_some(retained));
         let bits = options.qos
             | u8::from(options.no_local) << 2
             | u8::from(options.as_published) << 3
@@ -402,13 +398,14 @@ impl Reference {
     pub(super) fn expect_complete(&mut self, client: usize, at: &str) {
         let missing = self.last_words[client].take().unwrap_or_default();
         assert!(missing.is_empty(), "{at}: client {client} was taken over without {missing:?}");
-        let Some(session) = &self.sessions[client] else { return };
+        let Some(session) = &mut self.sessions[client] else { return };
         let Some(connection) = session.connection.as_ref().filter(|connection| !connection.is_stalled) else {
             return;
         };
         let missing: Vec<&Expected> = connection.expected.iter().collect();
         assert!(missing.is_empty(), "{at}: client {client} did not get {missing:?}");
         if session.must_have_replayed() {
+            session.replays.retain(|replay| !replay.is_optional);
             let missing = &session.replays;
             assert!(missing.is_empty(), "{at}: client {client} did not get the retained {missing:?}");
         }

@@ -59,6 +59,19 @@ pub(super) struct Flight {
 pub(super) struct Replay {
     pub(super) filter: &'static str,
     pub(super) copy: Copy,
+    /// The topic had a message when the replay began, so the replay comes to it.
+    pub(super) is_original: bool,
+    /// It was delivered when it was published: it comes again only if something else was lost.
+    pub(super) is_optional: bool,
+}
+
+impl Replay {
+    fn new(filter: &'static str, message: &Rc<Message>, options: &SubscribeOp) -> Self {
+        let qos = options.qos.min(message.qos);
+        let ids = options.id.into_iter().collect();
+        let copy = Copy { message: Rc::clone(message), qos, retain: true, ids };
+        Self { filter, copy, is_original: true, is_optional: false }
+    }
 }
 
 #[derive(Debug)]
@@ -221,16 +234,59 @@ impl Session {
             let is_free = id.is_none() || !self.inflight.iter().any(|flight| flight.id == id);
             replay.copy.line(id, false, version, now) == line && is_free
         };
-        let at = self.replays.iter().position(fits)?;
+        let is_due = |replay: &Replay| !replay.is_optional && fits(replay);
+        let at = self.replays.iter().position(is_due).or_else(|| self.replays.iter().position(fits))?;
         let copy = self.replays[at].copy.clone();
+        if !self.queue.is_empty() || copy.qos > 0 && !self.has_room() {
+            return None;
+        }
         if copy.qos > 0 {
-            if !self.has_room() || !self.queue.is_empty() {
-                return None;
-            }
             self.start(copy, id);
         }
         self.replays.remove(at);
         Some(())
+    }
+
+    /// A retained message is published: it takes the place of the one that is to be replayed.
+    pub(super) fn on_retained(&mut self, message: &Rc<Message>, client: usize) {
+        if self.must_have_replayed() {
+            return; // Nothing waits.
+        }
+        let is_lost =
+            self.connection.is_none() && self.copy_of(message, client).is_some_and(|copy| copy.qos == 0);
+        for (&filter, options) in self.subscriptions.iter().filter(|(it, _)| matches(it, &message.topic)) {
+            let is_same =
+                |replay: &Replay| replay.filter == filter && replay.copy.message.topic == message.topic;
+            let is_original = self.replays.iter().any(|replay| is_same(replay) && replay.is_original);
+            self.replays.retain(|replay| !is_same(replay));
+            if !message.payload.is_empty() {
+                let mut replay = Replay::new(filter, message, options);
+                replay.is_original = is_original;
+                replay.is_optional = !(is_original && is_lost);
+                self.replays.push(replay);
+            }
+        }
+    }
+
+    /// The messages of a new subscription, or what is left of them for one with other options.
+    pub(super) fn on_subscribed(
+        &mut self,
+        filter: &'static str,
+        options: &SubscribeOp,
+        retained: Option<Vec<Rc<Message>>>,
+    ) {
+        match retained {
+            Some(retained) => {
+                self.replays.retain(|replay| replay.filter != filter);
+                self.replays.extend(retained.iter().map(|message| Replay::new(filter, message, options)));
+            }
+            None => {
+                for replay in self.replays.iter_mut().filter(|replay| replay.filter == filter) {
+                    let revised = Replay::new(filter, &replay.copy.message, options);
+                    replay.copy = revised.copy;
+                }
+            }
+        }
     }
 
     /// Whether the replays must be over: there is room for them.

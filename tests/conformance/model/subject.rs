@@ -144,6 +144,7 @@ impl Subject {
             && matches!(client.duty(generation), Duty::AwaitRoom | Duty::AwaitRoomOnly)
         {
             self.broker.on_writable(self.now, client, generation);
+            while self.broker.on_turn(self.now, client, generation) {}
         }
     }
 
@@ -208,6 +209,7 @@ impl Subject {
         }
         self.broker.flush(&mut burst);
         attached.client.flush();
+        while self.broker.on_turn(self.now, &attached.client, attached.generation) {}
         if is_gone {
             self.close(client);
         }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
@@ -31,6 +32,8 @@ struct State {
     is_dropped: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
+    /// Who waits for nothing but the end.
+    watcher: Option<Waker>,
 }
 
 impl Pipe {
@@ -108,7 +111,8 @@ impl State {
     }
 
     fn wake(&mut self) {
-        self.reader.take().into_iter().chain(self.writer.take()).for_each(Waker::wake);
+        let wakers = [self.reader.take(), self.writer.take(), self.watcher.take()];
+        wakers.into_iter().flatten().for_each(Waker::wake);
     }
 }
 
@@ -122,6 +126,17 @@ impl Socket for ServerEnd {
         }
         state.reader = Some(context.waker().clone());
         Poll::Pending
+    }
+
+    fn hung_up(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(std::future::poll_fn(|context| {
+            let mut state = self.0.state.lock();
+            if state.is_broken || state.has_ended {
+                return Poll::Ready(());
+            }
+            state.watcher = Some(context.waker().clone());
+            Poll::Pending
+        }))
     }
 
     fn poll_write_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -33,6 +33,8 @@ struct State {
     is_dropped: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
+    /// Who waits for nothing but the end.
+    watcher: Option<Waker>,
 }
 
 impl Pipe {
@@ -110,7 +112,8 @@ impl State {
     }
 
     fn wake(&mut self) {
-        self.reader.take().into_iter().chain(self.writer.take()).for_each(Waker::wake);
+        let wakers = [self.reader.take(), self.writer.take(), self.watcher.take()];
+        wakers.into_iter().flatten().for_each(Waker::wake);
     }
 }
 
@@ -132,7 +135,7 @@ impl Socket for ServerEnd {
             if state.is_broken || state.has_ended {
                 return Poll::Ready(());
             }
-            state.reader = Some(context.waker().clone());
+            state.watcher = Some(context.waker().clone());
             Poll::Pending
         }))
     }

@@ -115,6 +115,12 @@ impl Broker {
         }
     }
 
+    /// A broker on its own that lets everybody in, for tests of what is above it.
+    #[cfg(test)]
+    pub(crate) fn open_to_all(metrics: Arc<Metrics>) -> Self {
+        Self::new(Settings::default(), Authenticator::with_credentials(true, None), metrics, None)
+    }
+
     /// Takes one packet of a connected client. What it causes is appended and noted in `burst`; flush that
     /// after the last packet at hand.
     ///

@@ -123,9 +123,9 @@ impl Broker {
 
     /// One that admits everybody, for the tests of modules above.
     #[cfg(test)]
-    pub(crate) fn for_tests(cluster: Option<Arc<Cluster>>) -> Arc<Self> {
+    pub(crate) fn for_tests(metrics: Arc<Metrics>, cluster: Option<Arc<Cluster>>) -> Arc<Self> {
         let authenticator = Authenticator::with_credentials(true, None);
-        Arc::new(Self::new(Settings::default(), authenticator, Arc::default(), cluster))
+        Arc::new(Self::new(Settings::default(), authenticator, metrics, cluster))
     }
 
     /// Takes one packet of a connected client. What it causes is appended and noted in `burst`; flush that

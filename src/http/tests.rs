@@ -31,7 +31,7 @@ impl Fixture {
             if asked.load(Ordering::SeqCst) { Vec::new() } else { vec!["routes are missing".to_owned()] }
         };
         let changes = Changes { allowed, leave: leave.clone() };
-        let broker = Broker::for_tests(cluster.clone());
+        let broker = Broker::for_tests(Arc::default(), cluster.clone());
         let state = State::new(identity(), broker, cluster, Arc::default())
             .with_readiness(Arc::new(readiness))
             .with_changes(changes);

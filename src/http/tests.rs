@@ -354,12 +354,13 @@ async fn an_address_in_use_is_named() {
 #[tokio::test]
 async fn a_node_is_ready_when_its_cluster_is() {
     let metrics: Arc<Metrics> = Arc::default();
-    let alone = State::new(identity(), Broker::for_tests(None), None, Arc::clone(&metrics));
+    let alone =
+        State::new(identity(), Broker::for_tests(Arc::clone(&metrics), None), None, Arc::clone(&metrics));
     assert!(alone.readiness.obstacles().is_empty());
     let settings = crate::cluster::Settings { listen: (Ipv4Addr::LOCALHOST, 0).into(), ..Default::default() };
     let tasks = Tasks::new();
     let cluster = Cluster::bind(settings, identity(), tasks.clone(), Arc::clone(&metrics)).await.unwrap();
-    let broker = Broker::for_tests(Some(Arc::clone(&cluster)));
+    let broker = Broker::for_tests(Arc::clone(&metrics), Some(Arc::clone(&cluster)));
     let state = State::new(identity(), broker, Some(Arc::clone(&cluster)), metrics);
     assert_eq!(state.readiness.obstacles().is_empty(), cluster.is_ready());
     tasks.stop();

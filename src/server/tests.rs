@@ -104,8 +104,8 @@ struct Node {
 impl Node {
     fn new(session: Settings) -> Self {
         let metrics = Arc::new(Metrics::new());
-        let broker = Broker::open_to_all(Arc::clone(&metrics));
-        let shared = Shared::start(Arc::new(broker), Arc::clone(&metrics), &Tasks::new());
+        let broker = Broker::for_tests(Arc::clone(&metrics), None);
+        let shared = Shared::start(broker, Arc::clone(&metrics), &Tasks::new());
         let door = Door::new(shared, Listener::new(([127, 0, 0, 1], 0).into()), &Arc::new(session));
         Self { metrics, door }
     }

@@ -235,7 +235,13 @@ impl Session {
             replay.copy.line(id, false, version, now) == line && is_free
         };
         let is_due = |replay: &Replay| !replay.is_optional && fits(replay);
-        let at = self.replays.iter().position(is_due).or_else(|| self.replays.iter().position(fits))?;
+        // Where the line says too little to tell them apart, before version 5, it is the first by its filter: a session
+        // gets its replays in that order.
+        let first = |is_one: &dyn Fn(&Replay) -> bool| {
+            let candidates = self.replays.iter().enumerate().filter(|(_, replay)| is_one(replay));
+            candidates.min_by_key(|(_, replay)| replay.filter).map(|(at, _)| at)
+        };
+        let at = first(&is_due).or_else(|| first(&fits))?;
         let copy = self.replays[at].copy.clone();
         if !self.queue.is_empty() || copy.qos > 0 && !self.has_room() {
             return None;
@@ -261,8 +267,9 @@ impl Session {
             self.replays.retain(|replay| !is_same(replay));
             if !message.payload.is_empty() {
                 let mut replay = Replay::new(filter, message, options);
-                replay.is_original = is_original;
-                replay.is_optional = !(is_original && is_lost);
+                // After a copy that came as it was published, the replay may pass the topic at any time.
+                replay.is_original = is_original && is_lost;
+                replay.is_optional = !replay.is_original;
                 self.replays.push(replay);
             }
         }

@@ -6,6 +6,7 @@ use std::process::Output;
 
 use crate::support::flock::Flock;
 use crate::support::node::{Spec, flockmq};
+use crate::support::{PATIENCE, wait_for};
 
 /// Writes the config, runs `serve` with it, and expects one line on stderr that names all of `words`.
 #[track_caller]
@@ -120,11 +121,14 @@ fn a_port_in_use_is_named() {
     let directory = Flock::empty();
     let text = spec.config(&directory.directory().join("data"));
     for port in [spec.mqtt_port, spec.mesh_port, spec.http_port] {
-        let taken = TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
+        // Another test may be starting a process, which holds all sockets of this one for a moment: also those with which
+        // a free port was looked for.
+        let taken = wait_for("the port is free", PATIENCE, || TcpListener::bind(("127.0.0.1", port)).ok());
         check_refused(&text, &[&format!("127.0.0.1:{port}"), "in use"]);
         drop(taken);
     }
-    let taken = UdpSocket::bind(("127.0.0.1", spec.mesh_port)).expect("the port is free");
+    let taken =
+        wait_for("the port is free", PATIENCE, || UdpSocket::bind(("127.0.0.1", spec.mesh_port)).ok());
     check_refused(&text, &[&format!("127.0.0.1:{}", spec.mesh_port), "in use"]);
     drop(taken);
 }

@@ -38,7 +38,7 @@ impl Broker {
         client_id: Option<&str>,
         topic: TopicRef<'_>,
     ) -> Result<Option<TopicName>, String> {
-        let Some(rule) = self.rewrites.for_name(topic.as_str()) else { return Ok(None) };
+        let Some((delay, rule)) = self.rule_for(topic) else { return Ok(None) };
         let client = client_id.and_then(|id| self.client(id));
         let known = client.map(|it| {
             it.with_state(|state| (state.session.user().cloned(), Arc::clone(state.session.settings())))
@@ -47,7 +47,7 @@ impl Broker {
         let user = user.flatten();
         // Nobody is called that, so a rule that asks for the name gets none.
         let whose = Whose { client_id: client_id.unwrap_or("+"), user: user.as_deref() };
-        match rule.name(&whose) {
+        match result_of(delay, &rule, &whose) {
             Err(RewriteRefusal::Unfilled(Unfilled::UnfitName | Unfilled::Nameless))
                 if client_id.is_none() =>
             {
@@ -128,13 +128,7 @@ impl Broker {
         whose: &Whose<'a>,
         settings: &Settings,
     ) -> Result<TopicName, ReasonCode> {
-        let name: Result<TopicName, RewriteRefusal> = rule.name(whose).and_then(|name| match delay {
-            "" => Ok(name),
-            delay => {
-                TopicName::parse(&format!("{delay}{}", name.as_ref().as_str())).map_err(RewriteRefusal::from)
-            }
-        });
-        match name {
+        match result_of(delay, rule, whose) {
             Ok(name) if takes(settings, name.as_ref().as_str()) => return Ok(name),
             Ok(_) => debug!(client = whose.client_id, "a rewritten topic is too long or has too many levels"),
             Err(error) => debug!(client = whose.client_id, %error, "a topic cannot be rewritten"),
@@ -146,4 +140,13 @@ impl Broker {
 
 fn takes(settings: &Settings, topic: &str) -> bool {
     settings.takes_topic(topic.len(), topic.split('/').count())
+}
+
+/// What a rule makes, with the delay in front that stood there before.
+fn result_of(delay: &str, rule: &Rewriting<'_>, whose: &Whose<'_>) -> Result<TopicName, RewriteRefusal> {
+    let name = rule.name(whose)?;
+    if delay.is_empty() {
+        return Ok(name);
+    }
+    Ok(TopicName::parse(&format!("{delay}{}", name.as_ref().as_str()))?)
 }

@@ -5,7 +5,7 @@ use crate::broker::{AutoSubscribeSettings, RewriteSettings};
 use crate::codec::Qos;
 use crate::metrics::{DropReason, ReasonLabel};
 use crate::session;
-use crate::topic::RewriteAction;
+use crate::topic::{RewriteAction, TopicRef};
 
 impl Node {
     fn filters_refused(&self, reason: &'static str) -> u64 {
@@ -43,6 +43,10 @@ fn a_delayed_message_is_rewritten_behind_its_delay() {
     reader.subscribe("old/#", Qos::AtMostOnce);
     reader.subscribe("whole", Qos::AtMostOnce);
     let publisher = node.client("publisher");
+    // What is explained is what is done.
+    let delayed = TopicRef::parse("$delayed/1/old/1").unwrap();
+    let explained = node.broker.look_up_rewrite(None, delayed).unwrap();
+    assert_eq!(explained.unwrap().as_str(), "$delayed/1/new/1");
     for topic in ["$delayed/1/old/1", "$delayed/1/other", "$delayed/7/old/whole"] {
         assert_eq!(publisher.publish(topic, "x", Qos::AtLeastOnce), "Success");
     }
